@@ -1,0 +1,140 @@
+"""What every transport is: it opens, gives a client, closes, and counts.
+
+The seam is small on purpose. All that differs between transports happens below MongoDB's own
+commands, so above them there is one API: PyMongo's asynchronous client.
+"""
+
+from __future__ import annotations
+
+import abc
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+
+from transports.errors import TransportClosed
+from transports.url import TransportURL
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportStatistics:
+    """What a transport has done since it was opened.
+
+    Attributes:
+        transport: its name: ``direct``, ``motor``, ``lambda``, ``fake``, ``embedded``.
+        commands: commands that crossed it (the driver's own handshakes left out).
+        invokes: AWS Lambda invocations made; 0 elsewhere.
+        cold_starts: invocations that started an execution environment, as the function reports.
+        details: further counters of one transport, by name.
+    """
+
+    transport: str
+    commands: int = 0
+    invokes: int = 0
+    cold_starts: int = 0
+    details: Mapping[str, int | float] = field(default_factory=dict)
+
+
+class Transport(abc.ABC):
+    """A way to reach MongoDB. Use it as an asynchronous context manager.
+
+    A transport belongs to the event loop it was opened on. ``aclose()`` may be called any number
+    of times; a transport that is garbage-collected open warns with `ResourceWarning`.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, url: TransportURL) -> None:
+        self.url = url
+        self._client: AsyncMongoClient[Document] | None = None
+
+    async def open(self) -> Self:
+        """Start what has to be started and check that the deployment answers.
+
+        Raises:
+            ServerUnreachable: nothing answered; the message says what was tried.
+            MissingExtra: a package this transport needs is not installed.
+        """
+        if self._client is None:
+            try:
+                self._client = await self._open()
+            except BaseException:
+                await self._close()
+                raise
+        return self
+
+    async def aclose(self) -> None:
+        """Close the client and everything behind it. Idempotent."""
+        client, self._client = self._client, None
+        try:
+            if client is not None:
+                await client.close()
+        finally:
+            await self._close()
+
+    @abc.abstractmethod
+    async def _open(self) -> AsyncMongoClient[Document]:
+        """Open and return a client that has been shown to work. Called once."""
+
+    async def _close(self) -> None:  # noqa: B027 - most transports hold nothing but their client
+        """Release what `_open` acquired besides the client. Idempotent, and safe half way."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the transport has been opened and not yet closed."""
+        return self._client is not None
+
+    @property
+    def client(self) -> AsyncMongoClient[Document]:
+        """The driver's client (over Motor: an adapter with the same API).
+
+        Raises:
+            TransportClosed: before ``open()`` or after ``aclose()``.
+        """
+        if self._client is None:
+            raise TransportClosed(
+                f"{self!r} is not open: use 'async with open_transport(url) as transport'"
+            )
+        return self._client
+
+    @property
+    def database(self) -> AsyncDatabase[Document]:
+        """The database that the URL names."""
+        return self.client[self.url.database]
+
+    @property
+    def uri(self) -> str:
+        """A ``mongodb://`` URI under which any driver of this machine reaches the same deployment.
+
+        May contain credentials: not for logs.
+        """
+        raise NotImplementedError
+
+    def statistics(self) -> TransportStatistics:
+        """Counters since the transport was opened."""
+        return TransportStatistics(transport=self.name)
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        if getattr(self, "_client", None) is not None:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+
+    def __repr__(self) -> str:
+        state = "open" if self._client is not None else "closed"
+        return f"<{type(self).__name__} {self.url.redacted} ({state})>"

@@ -1,0 +1,1 @@
+"""The local MongoDB endpoint: the wire protocol towards the driver, commands towards a backend."""

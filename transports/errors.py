@@ -1,0 +1,81 @@
+"""Errors of the transports.
+
+What the server says stays what it is: a reply, raised by the driver as the driver's own
+exception. These are the failures that no server reports: a URL that means nothing, a package
+that is not installed, a deployment that nobody answers for, an invoke that did not arrive.
+
+::
+
+    TransportError
+    ├── InvalidURL            (also a ValueError)       the URL cannot be understood
+    ├── MissingExtra          (also an ImportError)     an optional package is not installed
+    ├── ServerUnreachable     (also a ConnectionError)  nothing answered when the transport opened
+    ├── TransportClosed       (also a RuntimeError)     used before open() or after aclose()
+    └── CarriageError                                   a command could not be carried there and back
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class TransportError(Exception):
+    """The root of everything that `transports` raises itself."""
+
+
+class InvalidURL(TransportError, ValueError):
+    """The URL cannot be understood; the message says what to write instead."""
+
+
+class MissingExtra(TransportError, ImportError):
+    """A transport needs a package that is not installed.
+
+    Args:
+        what: what was asked for, e.g. ``"lambda://"``.
+        package: the distribution that is missing, e.g. ``"aiobotocore"``.
+        extra: the extra of this distribution that brings it, e.g. ``"lambda"``.
+    """
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs the package {package!r}, which is not installed: "
+            f"pip install 'odm-transports[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra
+
+
+class ServerUnreachable(TransportError, ConnectionError):
+    """Nothing answered within the time allowed when the transport was opened."""
+
+
+class TransportClosed(TransportError, RuntimeError):
+    """The transport was used before ``open()`` or after ``aclose()``."""
+
+
+class CarriageError(TransportError):
+    """A command could not be carried to a server and back.
+
+    An endpoint turns it into the reply that a server in that place would give, so that the driver
+    raises its own exception: ``{"ok": 0.0, "errmsg": …, "code": …, "codeName": …,
+    "errorLabels": […]}``.
+
+    Args:
+        message: the cause in words; names the function, the command and what happened.
+        code: a MongoDB error code, e.g. 6 (HostUnreachable), 89 (NetworkTimeout).
+        code_name: its name in the server's list of error codes.
+        labels: error labels, e.g. ``"RetryableWriteError"``, ``"TransientTransactionError"``.
+    """
+
+    def __init__(
+        self, message: str, *, code: int, code_name: str, labels: Iterable[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.code_name = code_name
+        self.labels = tuple(labels)
+
+    def __repr__(self) -> str:
+        labels = f", labels={list(self.labels)}" if self.labels else ""
+        return f"CarriageError({self.code} {self.code_name}: {self.message}{labels})"
