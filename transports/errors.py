@@ -8,10 +8,10 @@ that is not installed, a deployment that nobody answers for, an invoke that did 
 
     TransportError
     ├── InvalidURL            (also a ValueError)       the URL cannot be understood
-    ├── MissingExtra          (also an ImportError)     an optional package is not installed
-    ├── ServerUnreachable     (also a ConnectionError)  nothing answered when the transport opened
+    ├── MissingExtra          (also an ImportError)     a package is missing
+    ├── ServerUnreachable     (also a ConnectionError)  nothing answered at open()
     ├── TransportClosed       (also a RuntimeError)     used before open() or after aclose()
-    └── CarriageError                                   a command could not be carried there and back
+    └── CarriageError                                   a command was not carried there and back
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 ========================================================  =======================================
 ``mongodb://…``, ``mongodb+srv://…``                       direct, PyMongo Async
 ``motor+mongodb://…``, ``motor+mongodb+srv://…``           direct, over Motor
-``lambda://<function>[:<qualifier>]/<database>?region=…``  AWS Lambda Invoke of the DB proxy function
+``lambda://<function>[:<qualifier>]/<database>?region=…``  AWS Lambda Invoke of the DB proxy
 ``fake://[<name>]/<database>``                             in memory, in this process
 ``embedded://[<name>]/<database>``                         a private ``mongod``
 ========================================================  =======================================
@@ -97,7 +97,7 @@ def parse_url(url: str, *, options: Iterable[str] | None = None) -> TransportURL
     Raises:
         InvalidURL: with the closest thing that would have been right.
     """
-    if not isinstance(url, str) or not url.strip():
+    if not url.strip():
         raise InvalidURL(f"expected a URL such as {_EXAMPLES['mongodb']!r}, got {url!r}")
     url = url.strip()
     scheme, separator, rest = url.partition("://")

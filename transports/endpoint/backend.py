@@ -22,7 +22,7 @@ class Member:
     Attributes:
         address: ``"host:port"`` as the deployment names it; a `Request` repeats it.
         hello: the server's own reply to ``hello``, decoded:
-            ``{"isWritablePrimary": True, "maxWireVersion": 17, "setName": "rs0", "hosts": […], …}``.
+            ``{"isWritablePrimary": True, "maxWireVersion": 17, "setName": "rs0", …}``.
             A member that could not be asked has ``{"ok": 0.0, "errmsg": …, "code": …}``.
     """
 
