@@ -1,0 +1,1 @@
+"""Typed MongoDB documents and repositories over a pluggable transport."""
