@@ -1,0 +1,5 @@
+"""Aggregation expressions."""
+
+from transports.fake.expressions.compiler import Expression, Variables, compile_expression
+
+__all__ = ["Expression", "Variables", "compile_expression"]

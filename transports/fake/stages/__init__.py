@@ -1,0 +1,1 @@
+"""The stages of aggregation pipelines, each in a module with its relatives."""
