@@ -1,1 +1,1 @@
-"""To be described by the package."""
+"""Commands carried by AWS Lambda `Invoke` to the DB proxy function, which holds the connections."""

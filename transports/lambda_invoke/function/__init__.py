@@ -1,1 +1,1 @@
-"""To be described by the package."""
+"""The DB proxy function: what runs on AWS Lambda. Imports the standard library and PyMongo only."""

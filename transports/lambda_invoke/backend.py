@@ -1,0 +1,161 @@
+"""The endpoint's backend over Lambda: a command becomes an item of an envelope, and back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import bson
+from bson.raw_bson import RawBSONDocument
+
+from transports.endpoint.backend import Deployment, Member, Request
+from transports.lambda_invoke.envelope import (
+    CancelItem,
+    CommandItem,
+    DescribeItem,
+    EnvelopeError,
+    FailureResult,
+    FunctionInfo,
+    Item,
+    MembersResult,
+    ReplyResult,
+    Result,
+    decode_response,
+    encode_request,
+)
+from transports.lambda_invoke.failures import (
+    function_failure,
+    invoke_failure,
+    protocol_failure,
+    section_zero,
+)
+from transports.lambda_invoke.invoker import InvokeError, Invoker
+from transports.lambda_invoke.options import MAX_FUNCTION_TIMEOUT_S, LambdaOptions
+
+_log = logging.getLogger("odm.lambda")
+
+# Waiting this much longer than the function may run lets its own time-out be heard first.
+_GRACE_S = 5.0
+# An abandoned command that is younger than this ends by itself sooner than it could be ended.
+_CANCEL_AFTER_S = 0.5
+# A clock here and a clock there: operations this close to the moment of cancelling are spared.
+_CLOCK_SKEW_MS = 250
+
+
+@dataclass(slots=True)
+class CommandCounters:
+    """Counts of one backend."""
+
+    commands: int = 0
+    cold_starts: int = 0
+    function_ms: float = 0.0
+
+
+class LambdaBackend:
+    """Runs commands through the DB proxy function.
+
+    Args:
+        invoker: an open invoker.
+        options: the URL's options.
+    """
+
+    def __init__(self, invoker: Invoker, options: LambdaOptions) -> None:
+        self._invoker = invoker
+        self._options = options
+        self._function_timeout_s: float | None = None
+        self._cancellations: set[asyncio.Task[None]] = set()
+        self.counters = CommandCounters()
+        self.function: FunctionInfo | None = None
+
+    async def describe(self) -> Deployment:
+        """Return the deployment behind the function, as the function sees it now."""
+        try:
+            [result] = await self._exchange([DescribeItem()], None)
+        except InvokeError as error:
+            raise invoke_failure(error, self._options.display_name, None) from error
+        match result:
+            case MembersResult(members) if members:
+                return Deployment(
+                    members=tuple(
+                        Member(address=address, hello=bson.decode(hello))
+                        for address, hello in members
+                    )
+                )
+            case FailureResult():
+                raise function_failure(result, self._options.display_name, None)
+        raise protocol_failure("the function described no server", self._options.display_name, None)
+
+    async def run(self, request: Request) -> bytes:
+        """Run one command through the function."""
+        self.counters.commands += 1
+        item = CommandItem(request.server, request.message, request.acknowledged)
+        started = time.time()
+        try:
+            [result] = await self._exchange([item], request)
+        except InvokeError as error:
+            raise invoke_failure(error, self._options.display_name, request) from error
+        except asyncio.CancelledError:
+            self._abandon(request, started)
+            raise
+        match result:
+            case ReplyResult(reply):
+                return reply
+            case FailureResult():
+                raise function_failure(result, self._options.display_name, request)
+        raise protocol_failure(
+            "the function answered a command with a description",
+            self._options.display_name,
+            request,
+        )
+
+    async def _exchange(self, items: Sequence[Item], request: Request | None) -> Sequence[Result]:
+        payload = await self._invoker.invoke(encode_request(items), timeout_s=self._timeout_s())
+        try:
+            response = decode_response(payload, expected=len(items))
+        except EnvelopeError as error:
+            raise protocol_failure(str(error), self._options.display_name, request) from error
+        self.function = response.function
+        self._function_timeout_s = response.function.timeout_ms / 1000
+        self.counters.cold_starts += response.function.cold_start
+        self.counters.function_ms += response.function.duration_ms
+        return response.results
+
+    def _timeout_s(self) -> float:
+        if self._options.invoke_timeout_s is not None:
+            return self._options.invoke_timeout_s
+        if self._function_timeout_s is None:  # nothing has answered yet: this is open()
+            return self._options.open_timeout_s
+        return min(self._function_timeout_s, MAX_FUNCTION_TIMEOUT_S) + _GRACE_S
+
+    def _abandon(self, request: Request, started: float) -> None:
+        """End a long operation whose client has gone, as a server does when a connection closes."""
+        now = time.time()
+        if now - started < _CANCEL_AFTER_S:
+            return
+        try:
+            lsid = section_zero(request.message).get("lsid")
+        except ValueError:
+            return
+        if not isinstance(lsid, RawBSONDocument):
+            return
+        item = CancelItem(request.server, bytes(lsid.raw), int(now * 1000) - _CLOCK_SKEW_MS)
+        task = asyncio.get_running_loop().create_task(self._cancel(item))
+        self._cancellations.add(task)
+        task.add_done_callback(self._cancellations.discard)
+
+    async def _cancel(self, item: CancelItem) -> None:
+        try:
+            await self._exchange([item], None)
+        except Exception as error:  # nobody waits for the answer; the server's limits remain
+            _log.warning("an abandoned operation could not be ended: %s", error)
+
+    async def aclose(self) -> None:
+        """Wait, bounded, for cancellations under way."""
+        if self._cancellations:
+            _, pending = await asyncio.wait(self._cancellations, timeout=2.0)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)

@@ -1,0 +1,339 @@
+"""The envelope: what a caller and the DB proxy function say to each other in one invoke.
+
+Both sides import this module, so it knows the standard library and `bson` and nothing else. It
+turns values into JSON bytes and back, checks everything it reads, and does no I/O.
+
+Request (the invoke's payload)::
+
+    {"odm": 1, "items": [
+        {"kind": "command", "server": "host:27017", "message": "<base64>", "ack": true},
+        {"kind": "describe"},
+        {"kind": "cancel", "server": "host:27017", "lsid": "<base64>", "started_ms": 1767225600000}
+    ]}
+
+Response (the function's result), one reply per item, in order::
+
+    {"odm": 1, "function": {"release": "0.1.0", "environment": "…", "cold_start": true,
+                            "init_ms": 312.0, "duration_ms": 4.1, "timeout_ms": 30000},
+     "replies": [
+        {"reply": "<base64>"},
+        {"members": [{"address": "host:27017", "hello": "<base64>"}]},
+        {"failure": {"code": 6, "code_name": "HostUnreachable", "message": "…", "ran": "no"}}
+    ]}
+
+``message`` is the OP_MSG after its header (flags and sections) and ``reply`` the BSON document of
+the reply's section 0: the bytes the driver sent and the server answered, nothing decoded between.
+A version this release does not speak is answered with ``{"odm": 1, "refusal": "…"}``.
+
+Sizes: base64 makes 4 bytes of 3, and a synchronous payload is at most `MAX_PAYLOAD_BYTES`
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html), so about 4.5 MiB of BSON.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+VERSION = 1
+"""The envelope's version; it changes when an old reader would misunderstand a new writer."""
+
+MAX_PAYLOAD_BYTES = 6_291_456
+"""Largest payload of a synchronous invoke, each way."""
+
+MAX_ITEMS = 1000
+"""Most items in one envelope; a caller splits before it gets here."""
+
+Ran = Literal["no", "unknown", "yes"]
+"""Whether the server applied a command that failed on the way: the driver may repeat only
+what its own session numbers make safe, and the application deserves to know."""
+
+
+class EnvelopeError(ValueError):
+    """The bytes are no envelope of this version; the message says what is wrong with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandItem:
+    """One command for one server."""
+
+    server: str
+    message: bytes
+    acknowledged: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeItem:
+    """Asks for the deployment: every server and its own reply to ``hello``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelItem:
+    """Asks to end what a session that nobody waits for any more is still running.
+
+    Attributes:
+        server: where it runs.
+        lsid: the BSON document ``{"id": UUID}`` of its session.
+        started_ms: operations that started later than this (epoch, ms) are left alone: the
+            session may be in use again.
+    """
+
+    server: str
+    lsid: bytes
+    started_ms: int
+
+
+Item = CommandItem | DescribeItem | CancelItem
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyResult:
+    """The server's reply: the BSON document of section 0, ``b""`` if none was asked for."""
+
+    reply: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MembersResult:
+    """The deployment: ``(address, BSON of its hello reply)`` for each member."""
+
+    members: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FailureResult:
+    """The function could not run an item; ``code`` is a MongoDB error code."""
+
+    code: int
+    code_name: str
+    message: str
+    ran: Ran
+
+
+Result = ReplyResult | MembersResult | FailureResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionInfo:
+    """What the function says about the invocation, for statistics and time-outs.
+
+    Attributes:
+        release: version of this distribution on the function's side.
+        environment: identifies the execution environment.
+        cold_start: True for the first invocation of an execution environment.
+        init_ms: how long its initialisation took, from the start of our import.
+        duration_ms: this invocation, inside the handler.
+        timeout_ms: the function's time-out, as seen at the start of the invocation.
+    """
+
+    release: str
+    environment: str
+    cold_start: bool
+    init_ms: float
+    duration_ms: float
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A decoded response."""
+
+    function: FunctionInfo
+    results: tuple[Result, ...]
+
+
+def encode_request(items: Sequence[Item]) -> bytes:
+    """Return the invoke payload that carries *items*."""
+    return _dump({"odm": VERSION, "items": [_item_to_json(item) for item in items]})
+
+
+def _item_to_json(item: Item) -> dict[str, Any]:
+    match item:
+        case CommandItem(server, message, acknowledged):
+            return {
+                "kind": "command",
+                "server": server,
+                "message": b64encode(message).decode("ascii"),
+                "ack": acknowledged,
+            }
+        case DescribeItem():
+            return {"kind": "describe"}
+        case CancelItem(server, lsid, started_ms):
+            return {
+                "kind": "cancel",
+                "server": server,
+                "lsid": b64encode(lsid).decode("ascii"),
+                "started_ms": started_ms,
+            }
+
+
+def decode_request(event: Any) -> list[Item]:
+    """Return the items of an invocation's event, already parsed from JSON by the runtime.
+
+    Raises:
+        EnvelopeError: it is no envelope, or one of another version.
+    """
+    _check_version(event, "the event")
+    items = _field(event, "items", list, "the event")
+    if len(items) > MAX_ITEMS:
+        raise EnvelopeError(f"the event has {len(items)} items, more than {MAX_ITEMS}")
+    return [_item_from_json(item, f"items[{index}]") for index, item in enumerate(items)]
+
+
+def _item_from_json(item: Any, where: str) -> Item:
+    kind = _field(item, "kind", str, where)
+    if kind == "command":
+        message = _bytes_field(item, "message", where)
+        if len(message) < 10:  # flags (4), kind of section (1), the empty document (5)
+            raise EnvelopeError(f"{where}.message is too short to be an OP_MSG")
+        return CommandItem(
+            _field(item, "server", str, where), message, _field(item, "ack", bool, where)
+        )
+    if kind == "describe":
+        return DescribeItem()
+    if kind == "cancel":
+        return CancelItem(
+            _field(item, "server", str, where),
+            _bytes_field(item, "lsid", where),
+            _field(item, "started_ms", int, where),
+        )
+    raise EnvelopeError(f"{where}.kind is {kind!r}: expected command, describe or cancel")
+
+
+def encode_response(function: FunctionInfo, results: Sequence[Result]) -> dict[str, Any]:
+    """Return the function's result; the Lambda runtime turns it into JSON."""
+    return {
+        "odm": VERSION,
+        "function": {
+            "release": function.release,
+            "environment": function.environment,
+            "cold_start": function.cold_start,
+            "init_ms": function.init_ms,
+            "duration_ms": function.duration_ms,
+            "timeout_ms": function.timeout_ms,
+        },
+        "replies": [_result_to_json(result) for result in results],
+    }
+
+
+def encode_refusal(reason: str) -> dict[str, Any]:
+    """Return the function's result for an event that is no envelope of this version."""
+    return {"odm": VERSION, "refusal": reason}
+
+
+def _result_to_json(result: Result) -> dict[str, Any]:
+    match result:
+        case ReplyResult(reply):
+            return {"reply": b64encode(reply).decode("ascii")}
+        case MembersResult(members):
+            return {
+                "members": [
+                    {"address": address, "hello": b64encode(hello).decode("ascii")}
+                    for address, hello in members
+                ]
+            }
+        case FailureResult(code, code_name, message, ran):
+            return {
+                "failure": {"code": code, "code_name": code_name, "message": message, "ran": ran}
+            }
+
+
+def decode_response(payload: bytes, *, expected: int) -> Response:
+    """Return the response in an invoke's payload.
+
+    Args:
+        payload: the bytes that Lambda returned.
+        expected: how many items were sent.
+
+    Raises:
+        EnvelopeError: it is no envelope, one of another version, or a refusal.
+    """
+    try:
+        document = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise EnvelopeError(f"the response is not JSON: {error}") from error
+    _check_version(document, "the response")
+    if "refusal" in document:
+        raise EnvelopeError(
+            f"the function refused: {_field(document, 'refusal', str, 'the response')}"
+        )
+    info = _field(document, "function", dict, "the response")
+    function = FunctionInfo(
+        release=_field(info, "release", str, "function"),
+        environment=_field(info, "environment", str, "function"),
+        cold_start=_field(info, "cold_start", bool, "function"),
+        init_ms=_number(info, "init_ms", "function"),
+        duration_ms=_number(info, "duration_ms", "function"),
+        timeout_ms=int(_number(info, "timeout_ms", "function")),
+    )
+    replies = _field(document, "replies", list, "the response")
+    if len(replies) != expected:
+        raise EnvelopeError(f"the response has {len(replies)} replies to {expected} items")
+    return Response(
+        function, tuple(_result_from_json(r, f"replies[{i}]") for i, r in enumerate(replies))
+    )
+
+
+def _result_from_json(result: Any, where: str) -> Result:
+    if not isinstance(result, dict):
+        raise EnvelopeError(f"{where} is not an object")
+    if "reply" in result:
+        return ReplyResult(_bytes_field(result, "reply", where))
+    if "members" in result:
+        members = _field(result, "members", list, where)
+        return MembersResult(
+            tuple(
+                (_field(m, "address", str, where), _bytes_field(m, "hello", where)) for m in members
+            )
+        )
+    failure = _field(result, "failure", dict, where)
+    ran = _field(failure, "ran", str, where)
+    return FailureResult(
+        _field(failure, "code", int, where),
+        _field(failure, "code_name", str, where),
+        _field(failure, "message", str, where),
+        "no" if ran == "no" else "yes" if ran == "yes" else "unknown",
+    )
+
+
+def _check_version(document: Any, what: str) -> None:
+    if not isinstance(document, dict) or "odm" not in document:
+        raise EnvelopeError(
+            f"{what} is no envelope of odm-transports: is this the DB proxy function, and is the "
+            "caller a lambda:// transport?"
+        )
+    version = document["odm"]
+    if version != VERSION or isinstance(version, bool):
+        raise EnvelopeError(
+            f"{what} is an envelope of version {version!r}; this release speaks version {VERSION}: "
+            "deploy the same release of odm-transports on both sides"
+        )
+
+
+def _field(document: Any, name: str, kind: type[Any], where: str) -> Any:
+    value = document.get(name) if isinstance(document, Mapping) else None
+    # bool is an int in Python, but true is no number in JSON.
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise EnvelopeError(f"{where}.{name} is missing or not a {kind.__name__}")
+    return value
+
+
+def _number(document: Any, name: str, where: str) -> float:
+    value = document.get(name) if isinstance(document, Mapping) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise EnvelopeError(f"{where}.{name} is missing or not a number")
+    return float(value)
+
+
+def _bytes_field(document: Any, name: str, where: str) -> bytes:
+    try:
+        return b64decode(_field(document, name, str, where), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise EnvelopeError(f"{where}.{name} is not base64: {error}") from error
+
+
+def _dump(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=True).encode("ascii")

@@ -1,0 +1,131 @@
+"""A failed carriage in the driver's own terms: which code, which labels, which words.
+
+The driver decides whether to repeat a command by the reply's labels (writes, transactions) or its
+code (reads). So a failure on the way becomes the reply that a ``mongos`` gives when *its* server
+does not answer: ``HostUnreachable``, ``NetworkTimeout``; ``RetryableWriteError`` where the command
+carries a ``txnNumber`` outside a transaction, ``TransientTransactionError`` inside one.
+
+Spec: https://github.com/mongodb/specifications/blob/master/source/retryable-writes/retryable-writes.md
+https://github.com/mongodb/specifications/blob/master/source/transactions/transactions.md
+https://github.com/mongodb/specifications/blob/master/source/client-backpressure/client-backpressure.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import bson
+from bson.errors import InvalidBSON
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
+
+from transports.endpoint.backend import Request
+from transports.errors import CarriageError
+from transports.lambda_invoke.envelope import FailureResult, Ran
+from transports.lambda_invoke.invoker import InvokeError
+
+# Names and numbers: the server's list of error codes.
+_CODES: Mapping[str, tuple[int, str]] = {
+    "network": (6, "HostUnreachable"),
+    "crashed": (6, "HostUnreachable"),
+    "timeout": (89, "NetworkTimeout"),
+    "refused": (13, "Unauthorized"),
+    "throttled": (462, "IngressRequestRateLimitExceeded"),
+    "too_large": (10334, "BSONObjectTooLarge"),
+    "reply_too_large": (10334, "BSONObjectTooLarge"),
+    "protocol": (17, "ProtocolError"),
+}
+# A second attempt of these ends as the first did.
+_PERMANENT = {"refused", "too_large", "reply_too_large", "protocol"}
+_OVERLOAD_LABELS = ("SystemOverloadedError", "RetryableError")
+_OUTCOME: Mapping[Ran, str] = {
+    "no": "It did not run.",
+    "unknown": "Whether it ran is unknown.",
+    "yes": "It ran; only its reply is lost.",
+}
+
+
+def invoke_failure(error: InvokeError, function: str, request: Request | None) -> CarriageError:
+    """Return what the driver is to be told of an invoke that failed.
+
+    Args:
+        error: what happened.
+        function: the function's display name.
+        request: the command, None for a question of the endpoint's own.
+    """
+    code, code_name = _CODES[error.kind]
+    labels: tuple[str, ...] = ()
+    if error.kind == "throttled":
+        labels = _OVERLOAD_LABELS
+        if request is not None:
+            labels += _labels(request)
+    elif error.kind not in _PERMANENT and request is not None:
+        labels = _labels(request)
+    return CarriageError(
+        _words(function, request, error.message, error.ran),
+        code=code,
+        code_name=code_name,
+        labels=labels,
+    )
+
+
+def function_failure(
+    failure: FailureResult, function: str, request: Request | None
+) -> CarriageError:
+    """Return what the driver is to be told of an item that the function could not run."""
+    retryable = failure.code in (6, 7, 89)
+    return CarriageError(
+        _words(function, request, failure.message, failure.ran),
+        code=failure.code,
+        code_name=failure.code_name,
+        labels=_labels(request) if request is not None and retryable else (),
+    )
+
+
+def protocol_failure(message: str, function: str, request: Request | None) -> CarriageError:
+    """Return what the driver is to be told of a response that is no envelope of ours."""
+    code, code_name = _CODES["protocol"]
+    return CarriageError(
+        _words(function, request, message, "unknown"), code=code, code_name=code_name
+    )
+
+
+def _words(function: str, request: Request | None, message: str, ran: Ran) -> str:
+    what = f"'{request.name}' on {request.database!r}" if request is not None else "a first call"
+    outcome = f" {_OUTCOME[ran]}" if request is not None else ""
+    end = "" if message.endswith((".", "!", "?")) else "."
+    return f"{what} through the function {function!r} failed: {message}{end}{outcome}"
+
+
+def _labels(request: Request) -> tuple[str, ...]:
+    """Return the error labels a ``mongos`` would add to a network error of this command."""
+    try:
+        command = section_zero(request.message)
+    except (InvalidBSON, ValueError, IndexError):
+        return ()
+    if "txnNumber" not in command:
+        return ()
+    in_transaction = command.get("autocommit") is False
+    if in_transaction and request.name not in ("commitTransaction", "abortTransaction"):
+        return ("TransientTransactionError",)
+    return ("RetryableWriteError",)
+
+
+def section_zero(message: bytes) -> Mapping[str, Any]:
+    """Return the command document of an OP_MSG (flags and sections), values left undecoded.
+
+    Raises:
+        InvalidBSON: the document is malformed.
+        ValueError: there is none.
+    """
+    position = 4
+    while position < len(message):
+        kind = message[position]
+        size = int.from_bytes(message[position + 1 : position + 5], "little", signed=True)
+        if size < 5:
+            break
+        if kind == 0:
+            body = message[position + 1 : position + 1 + size]
+            return bson.decode(body, DEFAULT_RAW_BSON_OPTIONS)
+        position += 1 + size
+    raise ValueError("the message has no section of kind 0")

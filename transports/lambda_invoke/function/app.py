@@ -1,0 +1,191 @@
+"""The DB proxy function's handler: ``transports.lambda_invoke.function.app.handler``.
+
+The client is created when the module is imported, once per execution environment, and shared by
+every invocation: https://www.mongodb.com/docs/atlas/manage-connections-aws-lambda/. An invocation
+carries a list of items (`transports.lambda_invoke.envelope`); they run concurrently, each is
+answered by itself, and one that fails does not disturb the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import Any, Protocol
+from uuid import uuid4
+
+from pymongo.errors import (
+    ConfigurationError as DriverConfigurationError,
+)
+from pymongo.errors import (
+    ConnectionFailure,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
+
+from transports.lambda_invoke import envelope
+from transports.lambda_invoke.envelope import (
+    CancelItem,
+    CommandItem,
+    DescribeItem,
+    EnvelopeError,
+    FailureResult,
+    FunctionInfo,
+    Item,
+    MembersResult,
+    ReplyResult,
+    Result,
+)
+from transports.lambda_invoke.function.executor import Executor, NotCompleted
+from transports.lambda_invoke.function.settings import FunctionSettings
+from transports.url import redact
+
+_IMPORTED = time.monotonic()
+# Lambda kills a function at its time-out and tells nobody why: stop waiting a little earlier.
+_ANSWER_MARGIN_S = 0.25
+
+_log = logging.getLogger("odm.proxy")
+
+
+class LambdaContext(Protocol):
+    """The part of Lambda's context object that is used.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/python-context.html
+    """
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until the function's time-out."""
+        ...
+
+
+class Proxy:
+    """What one execution environment keeps between invocations."""
+
+    def __init__(self, settings: FunctionSettings) -> None:
+        self._executor = Executor(settings, release())
+        self._threads = ThreadPoolExecutor(settings.max_pool_size, "odm-proxy")
+        self._environment = uuid4().hex[:12]
+        self._invocations = 0
+        self._init_ms = round((time.monotonic() - _IMPORTED) * 1000, 1)
+
+    def close(self) -> None:
+        """Close the connections: none stays behind when the environment ends."""
+        self._executor.close()
+
+    def handle(self, event: Any, context: LambdaContext) -> dict[str, Any]:
+        """Answer one invocation; see `transports.lambda_invoke.envelope` for both shapes."""
+        started = time.monotonic()
+        timeout_ms = context.get_remaining_time_in_millis()
+        deadline = started + max(timeout_ms / 1000 - _ANSWER_MARGIN_S, 0.05)
+        try:
+            items = envelope.decode_request(event)
+        except EnvelopeError as error:
+            return envelope.encode_refusal(str(error))
+        cold_start = self._invocations == 0
+        self._invocations += 1
+        results = self._run_all(items, deadline)
+        return envelope.encode_response(
+            FunctionInfo(
+                release=release(),
+                environment=self._environment,
+                cold_start=cold_start,
+                init_ms=self._init_ms,
+                duration_ms=round((time.monotonic() - started) * 1000, 3),
+                timeout_ms=timeout_ms,
+            ),
+            results,
+        )
+
+    def _run_all(self, items: Sequence[Item], deadline: float) -> list[Result]:
+        if len(items) == 1:  # the ordinary case pays for no thread
+            return [self._run(items[0], deadline)]
+        return list(self._threads.map(lambda item: self._run(item, deadline), items))
+
+    def _run(self, item: Item, deadline: float) -> Result:
+        remaining = max(deadline - time.monotonic(), 0.001)
+        try:
+            match item:
+                case CommandItem(server, message, acknowledged):
+                    reply = self._executor.run(
+                        server, message, acknowledged=acknowledged, timeout_s=remaining
+                    )
+                    return ReplyResult(reply)
+                case DescribeItem():
+                    return MembersResult(self._executor.describe(timeout_s=remaining))
+                case CancelItem(server, lsid, started_ms):
+                    self._executor.cancel(server, lsid, started_ms, timeout_s=remaining)
+                    return ReplyResult(b"")
+        except NotCompleted as error:
+            return _failure(error)
+        except Exception as error:
+            # Never contents, never a traceback to the caller: the type is enough to look it up.
+            _log.exception("an item of kind %s failed", type(item).__name__)
+            return FailureResult(
+                1, "InternalError", f"the function failed: {type(error).__name__}", "unknown"
+            )
+
+
+def _failure(failed: NotCompleted) -> FailureResult:
+    """Say what PyMongo says, with the server's error code for a failure of that kind."""
+    error = failed.error
+    message = redact(f"the function could not reach {failed.server}: {error}")
+    code, code_name = _code(error)
+    return FailureResult(code, code_name, message, failed.ran)
+
+
+def _code(error: PyMongoError) -> tuple[int, str]:
+    match error:
+        case OperationFailure(code=int(code)):  # authentication, for example
+            details = error.details or {}
+            return code, str(details.get("codeName") or "OperationFailed")
+        case NetworkTimeout():
+            return 89, "NetworkTimeout"
+        case ServerSelectionTimeoutError() | ConnectionFailure():
+            return 6, "HostUnreachable"
+        case DriverConfigurationError():
+            return 2, "BadValue"
+    return 6, "HostUnreachable"
+
+
+@cache
+def release() -> str:
+    """Return this distribution's version; ``0+bundle`` where a zip has no metadata."""
+    try:
+        return version("odm-transports")
+    except PackageNotFoundError:
+        return "0+bundle"
+
+
+def _close_on_sigterm(proxy: Proxy) -> None:
+    """Close the connections when Lambda shuts the environment down, so that no zombie stays.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown
+    """
+
+    def on_sigterm(signum: int, frame: FrameType | None) -> None:
+        proxy.close()
+        sys.exit(0)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)
+
+
+_proxy = Proxy(FunctionSettings.from_environment(os.environ))
+_close_on_sigterm(_proxy)
+
+
+def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
+    """Answer one invocation: one envelope in, one envelope out."""
+    return _proxy.handle(event, context)

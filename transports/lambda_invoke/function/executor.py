@@ -1,0 +1,253 @@
+"""Raw command execution on PyMongo's connection pool. The only module that uses its internals.
+
+A command travels as the bytes the caller's driver made. ``Database.command()`` would decode it and
+put a session of its own into it, so the executor borrows a connection from the pool of the server
+that is meant, writes the message, and returns the reply's bytes. What the pool, the monitors and
+the authentication mechanisms do stays PyMongo's: this module calls, on the synchronous client,
+
+``_get_topology()``, ``select_server_by_address()``, ``_checkout()``,
+``Connection.send_message()`` / ``receive_message()`` / ``set_conn_timeout()``
+
+which have had these shapes from PyMongo 4.13 to 4.20 (both are tested).
+
+Spec: OP_MSG
+https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/#op_msg
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import time
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+import bson
+from bson.codec_options import CodecOptions
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
+from pymongo import MongoClient, helpers_shared
+from pymongo.driver_info import DriverInfo
+from pymongo.errors import (
+    NotPrimaryError,
+    OperationFailure,
+    PyMongoError,
+)
+from pymongo.server_selectors import any_server_selector
+
+from transports.lambda_invoke.envelope import Ran
+from transports.lambda_invoke.function.settings import FunctionSettings
+
+_HEADER = struct.Struct("<iiii")
+_OP_MSG = 2013
+_MORE_TO_COME = b"\x02\x00\x00\x00"
+_NO_FLAGS = b"\x00\x00\x00\x00"
+# Replies that change the topology are small; a large reply is never searched.
+_SMALL_REPLY_BYTES = 16_384
+_CODE_ELEMENT = b"\x10code\x00"
+_REPLY_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
+    document_class=dict, unicode_decode_error_handler="replace"
+)
+_DISCOVERY_SECONDS = 1.0
+
+Address = tuple[str, int | None]
+
+
+class NotCompleted(Exception):
+    """A command did not get to its server, or its reply did not come back.
+
+    Attributes:
+        server: where it was to run.
+        error: PyMongo's error.
+        ran: ``"no"`` if nothing was sent, else ``"unknown"``.
+    """
+
+    def __init__(self, server: str, error: PyMongoError, *, ran: Ran) -> None:
+        super().__init__(f"{server}: {error}")
+        self.server = server
+        self.error = error
+        self.ran = ran
+
+
+class Executor:
+    """Runs raw commands on one shared `MongoClient`.
+
+    Args:
+        settings: the function's configuration.
+        release: version of this distribution, reported to the server as driver metadata.
+    """
+
+    def __init__(self, settings: FunctionSettings, release: str) -> None:
+        defaults = {
+            "maxPoolSize": settings.max_pool_size,
+            "maxIdleTimeMS": settings.max_idle_time_ms,
+            "serverSelectionTimeoutMS": settings.server_selection_timeout_ms,
+            "appName": "odm-db-proxy",
+        }
+        self._client: MongoClient[dict[str, Any]] = MongoClient(
+            settings.mongodb_uri,
+            connect=False,
+            driver=DriverInfo("odm-transports", release),
+            **_not_in_uri(defaults, settings.mongodb_uri),
+        )
+        self._server_selection_timeout_s = settings.server_selection_timeout_ms / 1000
+        self._request_ids = count(random.randrange(2**30))  # noqa: S311 - distinct, not secret
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+
+    def run(
+        self, server: str, message: bytes, *, acknowledged: bool = True, timeout_s: float
+    ) -> bytes:
+        """Send *message* to *server* and return the reply's document.
+
+        Args:
+            server: ``"host:port"`` of a member of the deployment.
+            message: an OP_MSG after its header: flags and sections.
+            acknowledged: False sends ``moreToCome`` and reads nothing.
+            timeout_s: seconds after which the connection is given up, and with it the operation.
+
+        Returns:
+            The BSON document of the reply's section 0; ``b""`` if unacknowledged.
+
+        Raises:
+            NotCompleted: the server was not reached, or did not answer.
+        """
+        deadline = time.monotonic() + timeout_s
+        request_id = next(self._request_ids) % 2**31
+        framed = frame(message, request_id, acknowledged=acknowledged)
+        sent = False
+        reply = b""
+        try:
+            target = self._select(
+                parse_address(server), min(self._server_selection_timeout_s, timeout_s)
+            )
+            # The context manager tells PyMongo's server monitoring about errors raised inside.
+            with self._client._checkout(target, None) as connection:
+                connection.set_conn_timeout(max(deadline - time.monotonic(), 0.001))
+                sent = True
+                connection.send_message(framed, 0)
+                if acknowledged:
+                    answer = connection.receive_message(request_id)
+                    reply = bytes(answer.raw_command_response())
+                    _raise_state_change(reply, connection.max_wire_version)
+        except PyMongoError as error:
+            # A reply that changes the topology: monitoring has learnt of it, the caller gets it.
+            if not reply:
+                raise NotCompleted(server, error, ran="unknown" if sent else "no") from error
+        return reply
+
+    def _select(self, address: Address, timeout_s: float) -> Any:
+        # PyMongo's annotation says int; it adds the value to a clock.
+        topology = self._client._get_topology()
+        return topology.select_server_by_address(address, "command", timeout_s)  # type: ignore[arg-type]
+
+    def describe(self, *, timeout_s: float) -> tuple[tuple[str, bytes], ...]:
+        """Return every member as ``(address, BSON of its reply to hello)``.
+
+        A member that does not answer has ``{"ok": 0.0, "errmsg": …, "code": 6}`` in its place.
+
+        Raises:
+            NotCompleted: no member can be reached.
+        """
+        limit = min(self._server_selection_timeout_s, timeout_s)
+        topology = self._client._get_topology()
+        try:
+            topology.select_servers(any_server_selector, "hello", limit)
+        except PyMongoError as error:
+            raise NotCompleted("any member", error, ran="no") from error
+        self._await_discovery(min(_DISCOVERY_SECONDS, limit))
+        addresses = topology.description.server_descriptions()
+        message = _NO_FLAGS + b"\x00" + bson.encode({"hello": 1, "$db": "admin"})
+        members = []
+        for address, description in sorted(addresses.items(), key=lambda item: str(item[0])):
+            if not description.is_server_type_known:
+                members.append((format_address(address), _unreachable(description.error)))
+                continue
+            try:
+                hello = self.run(format_address(address), message, timeout_s=limit)
+            except NotCompleted as error:
+                hello = _unreachable(error.error)
+            members.append((format_address(address), hello))
+        return tuple(members)
+
+    def _await_discovery(self, seconds: float) -> None:
+        """Give the monitors a moment to meet the members that the first one named."""
+        topology = self._client._get_topology()
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            descriptions = topology.description.server_descriptions().values()
+            if all(d.is_server_type_known or d.error is not None for d in descriptions):
+                return
+            time.sleep(0.005)
+
+    def cancel(self, server: str, lsid: bytes, started_ms: int, *, timeout_s: float) -> int:
+        """End what the session *lsid* has been running on *server* since before *started_ms*.
+
+        Returns:
+            How many operations were told to stop.
+        """
+        session = bson.decode(lsid, DEFAULT_RAW_BSON_OPTIONS)
+        now_ms = time.time() * 1000
+        running_us = max(0, int((now_ms - started_ms) * 1000))
+        pipeline = [
+            {"$currentOp": {"idleConnections": False}},
+            {"$match": {"lsid.id": session["id"], "microsecs_running": {"$gte": running_us}}},
+            {"$project": {"opid": 1}},
+        ]
+        found = self._admin(server, {"aggregate": 1, "pipeline": pipeline, "cursor": {}}, timeout_s)
+        operations = found.get("cursor", {}).get("firstBatch", [])
+        for operation in operations:
+            self._admin(server, {"killOp": 1, "op": operation["opid"]}, timeout_s)
+        return len(operations)
+
+    def _admin(self, server: str, command: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        message = _NO_FLAGS + b"\x00" + bson.encode({**command, "$db": "admin"})
+        return bson.decode(self.run(server, message, timeout_s=timeout_s), _REPLY_OPTIONS)
+
+
+def frame(message: bytes, request_id: int, *, acknowledged: bool) -> bytes:
+    """Return *message* with an OP_MSG header, its flags reduced to ``moreToCome`` or none."""
+    flags = _NO_FLAGS if acknowledged else _MORE_TO_COME
+    return b"".join(
+        (_HEADER.pack(len(message) + 16, request_id, 0, _OP_MSG), flags, memoryview(message)[4:])
+    )
+
+
+def parse_address(server: str) -> Address:
+    """Return ``("host", 27017)`` for ``"host:27017"``, ``("/path.sock", None)`` for a socket."""
+    host, separator, port = server.rpartition(":")
+    if not separator or not port.isdecimal():
+        return server, None
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def format_address(address: Address) -> str:
+    """Return the text that `parse_address` reads."""
+    host, port = address
+    if port is None:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _not_in_uri(options: Mapping[str, Any], uri: str) -> dict[str, Any]:
+    given = {pair.partition("=")[0].lower() for pair in uri.partition("?")[2].split("&")}
+    return {name: value for name, value in options.items() if name.lower() not in given}
+
+
+def _raise_state_change(reply: bytes, max_wire_version: int) -> None:
+    """Raise `NotPrimaryError` for a reply that says so, for PyMongo's monitoring to hear it."""
+    if len(reply) > _SMALL_REPLY_BYTES or _CODE_ELEMENT not in reply:
+        return
+    try:
+        helpers_shared._check_command_response(bson.decode(reply, _REPLY_OPTIONS), max_wire_version)
+    except NotPrimaryError:
+        raise
+    except (OperationFailure, bson.errors.InvalidBSON):
+        return
+
+
+def _unreachable(error: BaseException | None) -> bytes:
+    reason = str(error) if error is not None else "not yet discovered"
+    return bson.encode({"ok": 0.0, "errmsg": reason, "code": 6, "codeName": "HostUnreachable"})

@@ -1,0 +1,74 @@
+"""Configuration of the DB proxy function, from its environment variables.
+
+=============================  =========  ========================================================
+``ODM_PROXY_MONGODB_URI``      required   where MongoDB is; no credentials needed with MONGODB-AWS
+``ODM_PROXY_MAX_POOL_SIZE``    4          connections per server and execution environment
+``ODM_PROXY_MAX_IDLE_TIME_MS`` 60000      idle connections are closed after this (Atlas's advice)
+``ODM_PROXY_SERVER_SELECTION_TIMEOUT_MS``  5000  how long to look for a server before saying so
+=============================  =========  ========================================================
+
+An option in the URI itself wins over its variable.
+
+Source: "Manage Connections with AWS Lambda", MongoDB Atlas documentation
+https://www.mongodb.com/docs/atlas/manage-connections-aws-lambda/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PREFIX = "ODM_PROXY_"
+
+
+class ConfigurationError(ValueError):
+    """A variable is missing or wrong; the message says what to set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSettings:
+    """The function's configuration.
+
+    Attributes:
+        mongodb_uri: where MongoDB is. Never printed.
+        max_pool_size: connections per server; the connections a deployment sees are at most
+            reserved concurrency x (max_pool_size + 2 for monitoring).
+        max_idle_time_ms: idle connections are closed after this many milliseconds.
+        server_selection_timeout_ms: how long a command waits for its server.
+    """
+
+    mongodb_uri: str = field(repr=False)
+    max_pool_size: int = 4
+    max_idle_time_ms: int = 60_000
+    server_selection_timeout_ms: int = 5_000
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> FunctionSettings:
+        """Read the settings from *environment*.
+
+        Raises:
+            ConfigurationError: a variable is missing or no positive number.
+        """
+        uri = environment.get(PREFIX + "MONGODB_URI", "").strip()
+        if not uri:
+            raise ConfigurationError(
+                f"set the environment variable {PREFIX}MONGODB_URI of the DB proxy function, "
+                "e.g. to mongodb+srv://cluster0.example.mongodb.net/?authMechanism=MONGODB-AWS"
+            )
+        return cls(
+            mongodb_uri=uri,
+            max_pool_size=_positive(environment, "MAX_POOL_SIZE", 4),
+            max_idle_time_ms=_positive(environment, "MAX_IDLE_TIME_MS", 60_000),
+            server_selection_timeout_ms=_positive(
+                environment, "SERVER_SELECTION_TIMEOUT_MS", 5_000
+            ),
+        )
+
+
+def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(PREFIX + name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) == 0:
+        raise ConfigurationError(f"{PREFIX}{name} must be a whole number above 0, not {text!r}")
+    return int(text)

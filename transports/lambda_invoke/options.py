@@ -1,0 +1,118 @@
+"""The options of a ``lambda://`` URL, checked and typed.
+
+``lambda://<function>[:<qualifier>]/<database>?region=…&endpoint=…`` where the function is a name or
+an ARN, as `Invoke` takes it: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from transports.errors import InvalidURL
+from transports.url import TransportURL, check_options
+
+# The longest a function may run, and so the longest anybody may wait for one:
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MAX_FUNCTION_TIMEOUT_S = 900.0
+
+OPTIONS = (
+    "connectTimeoutMS",
+    "endpoint",
+    "invokeTimeoutMS",
+    "openTimeoutMS",
+    "profile",
+    "region",
+    "throttleTimeoutMS",
+)
+
+_FUNCTION = re.compile(
+    r"^(?:(?:(?P<arn>arn:aws[\w-]*:lambda:(?P<region>[\w-]+):\d{12}):function:)"
+    r"|(?:\d{12}:function:))?"
+    r"(?P<name>[\w-]{1,140})(?::(?P<qualifier>\$LATEST|[\w-]{1,128}))?$"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LambdaOptions:
+    """Where the DB proxy function is and how long to wait for it.
+
+    Attributes:
+        function: name or ARN, without qualifier.
+        qualifier: version or alias, None for ``$LATEST``.
+        region: AWS region; None leaves it to the environment.
+        endpoint: URL of another Lambda service, e.g. of a local Lambda.
+        profile: profile of the AWS configuration files; None leaves it to the environment.
+        connect_timeout_s: seconds to connect to the Lambda service.
+        invoke_timeout_s: seconds to wait for an invoke's response; None waits as long as the
+            function says it may run, and a little longer.
+        open_timeout_s: seconds in which the first invoke has to answer.
+        throttle_timeout_s: seconds during which a throttled invoke is tried again.
+    """
+
+    function: str
+    qualifier: str | None = None
+    region: str | None = None
+    endpoint: str | None = None
+    profile: str | None = None
+    connect_timeout_s: float = 5.0
+    invoke_timeout_s: float | None = None
+    open_timeout_s: float = 30.0
+    throttle_timeout_s: float = 10.0
+
+    @property
+    def display_name(self) -> str:
+        """The function as messages name it: ``db-proxy:live``."""
+        return f"{self.function}:{self.qualifier}" if self.qualifier else self.function
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the endpoint is on this machine, where no AWS credentials are needed."""
+        host = urlsplit(self.endpoint or "").hostname or ""
+        return host == "localhost" or host == "::1" or host.startswith("127.")
+
+    @classmethod
+    def from_url(cls, url: TransportURL) -> LambdaOptions:
+        """Read the options of *url*.
+
+        Raises:
+            InvalidURL: an option is unknown or wrong; the message says what to write.
+        """
+        check_options(url.options, OPTIONS, url.raw)
+        match = _FUNCTION.match(url.target)
+        if match is None:
+            raise InvalidURL(
+                f"{url.target!r} in {url.redacted!r} is no function: write its name or ARN, with "
+                "a version or alias after a colon: lambda://db-proxy:live/cms"
+            )
+        qualifier = match["qualifier"]
+        function = url.target.removesuffix(f":{qualifier}") if qualifier else url.target
+        endpoint = url.options.get("endpoint")
+        if endpoint is not None and urlsplit(endpoint).scheme not in ("http", "https"):
+            raise InvalidURL(
+                f"endpoint={endpoint!r} in {url.redacted!r} is no URL: "
+                "write endpoint=http://127.0.0.1:9001"
+            )
+        return cls(
+            function=function,
+            qualifier=qualifier,
+            region=url.options.get("region") or match["region"],
+            endpoint=endpoint,
+            profile=url.options.get("profile"),
+            connect_timeout_s=_seconds(url, "connectTimeoutMS") or 5.0,
+            invoke_timeout_s=_seconds(url, "invokeTimeoutMS"),
+            open_timeout_s=_seconds(url, "openTimeoutMS") or 30.0,
+            throttle_timeout_s=_seconds(url, "throttleTimeoutMS") or 10.0,
+        )
+
+
+def _seconds(url: TransportURL, option: str) -> float | None:
+    text = url.options.get(option)
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise InvalidURL(
+            f"{option}={text!r} in {url.redacted!r} must be a whole number of milliseconds above 0"
+        )
+    return int(text) / 1000

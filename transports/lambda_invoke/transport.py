@@ -1,0 +1,79 @@
+"""``lambda://``: the driver, a local endpoint, and the DB proxy function behind it."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import ClassVar
+
+from pymongo import AsyncMongoClient
+
+from transports.base import Document, Transport, TransportStatistics
+from transports.endpoint import Endpoint
+from transports.errors import CarriageError, ServerUnreachable, TransportClosed
+from transports.lambda_invoke.backend import LambdaBackend
+from transports.lambda_invoke.invoker import Invoker
+from transports.lambda_invoke.options import LambdaOptions
+from transports.url import TransportURL
+
+
+class LambdaTransport(Transport):
+    """Every command is carried by AWS Lambda ``Invoke`` to the function that the URL names.
+
+    Args:
+        url: ``lambda://<function>[:<qualifier>]/<database>?region=…``; see
+            `transports.lambda_invoke.options` for the options.
+
+    Raises:
+        InvalidURL: an option is unknown or wrong.
+    """
+
+    name: ClassVar[str] = "lambda"
+
+    def __init__(self, url: TransportURL) -> None:
+        super().__init__(url)
+        self._options = LambdaOptions.from_url(url)
+        self._stack = AsyncExitStack()
+        self._invoker: Invoker | None = None
+        self._backend: LambdaBackend | None = None
+        self._endpoint: Endpoint | None = None
+
+    async def _open(self) -> AsyncMongoClient[Document]:
+        self._invoker = await self._stack.enter_async_context(Invoker(self._options))
+        self._backend = LambdaBackend(self._invoker, self._options)
+        self._stack.push_async_callback(self._backend.aclose)
+        self._endpoint = Endpoint(self._backend)
+        try:
+            await self._endpoint.start()
+        except CarriageError as error:
+            raise ServerUnreachable(f"{self.url.redacted}: {error.message}") from error
+        self._stack.push_async_callback(self._endpoint.aclose)
+        return AsyncMongoClient(self._endpoint.uri)
+
+    async def _close(self) -> None:
+        await self._stack.aclose()
+
+    @property
+    def uri(self) -> str:
+        """The local endpoint's ``mongodb://`` URI."""
+        if self._endpoint is None:
+            raise TransportClosed(f"{self!r} is not open")
+        return self._endpoint.uri
+
+    def statistics(self) -> TransportStatistics:
+        """Commands and invokes since the transport was opened."""
+        if self._invoker is None or self._backend is None:
+            return super().statistics()
+        invokes, commands = self._invoker.counters, self._backend.counters
+        return TransportStatistics(
+            transport=self.name,
+            commands=commands.commands,
+            invokes=invokes.invokes,
+            cold_starts=commands.cold_starts,
+            details={
+                "throttles": invokes.throttles,
+                "failures": invokes.failures,
+                "bytes_sent": invokes.bytes_sent,
+                "bytes_received": invokes.bytes_received,
+                "function_ms": round(commands.function_ms, 3),
+            },
+        )
