@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from transports.errors import (
+    AuthenticationRefused,
     CarriageError,
     InvalidURL,
     MissingExtra,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from transports.registry import open_transport
 
 __all__ = [
+    "AuthenticationRefused",
     "CarriageError",
     "InvalidURL",
     "MissingExtra",

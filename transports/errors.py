@@ -10,6 +10,7 @@ that is not installed, a deployment that nobody answers for, an invoke that did 
     ├── InvalidURL            (also a ValueError)       the URL cannot be understood
     ├── MissingExtra          (also an ImportError)     a package is missing
     ├── ServerUnreachable     (also a ConnectionError)  nothing answered at open()
+    ├── AuthenticationRefused (also a PermissionError)  the credentials were not accepted at open()
     ├── TransportClosed       (also a RuntimeError)     used before open() or after aclose()
     └── CarriageError                                   a command was not carried there and back
 """
@@ -34,12 +35,13 @@ class MissingExtra(TransportError, ImportError):
         what: what was asked for, e.g. ``"lambda://"``.
         package: the distribution that is missing, e.g. ``"aiobotocore"``.
         extra: the extra of this distribution that brings it, e.g. ``"lambda"``.
+        otherwise: what else would do, where the extra does not help everybody.
     """
 
-    def __init__(self, what: str, package: str, extra: str) -> None:
+    def __init__(self, what: str, package: str, extra: str, *, otherwise: str = "") -> None:
         super().__init__(
             f"{what} needs the package {package!r}, which is not installed: "
-            f"pip install 'odm-transports[{extra}]'"
+            f"pip install 'odm-transports[{extra}]' {otherwise}".rstrip()
         )
         self.package = package
         self.extra = extra
@@ -47,6 +49,10 @@ class MissingExtra(TransportError, ImportError):
 
 class ServerUnreachable(TransportError, ConnectionError):
     """Nothing answered within the time allowed when the transport was opened."""
+
+
+class AuthenticationRefused(TransportError, PermissionError):
+    """The deployment answered and refused the URL's credentials when the transport was opened."""
 
 
 class TransportClosed(TransportError, RuntimeError):

@@ -1,0 +1,26 @@
+"""What every test may ask for: a real deployment, one per pytest process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from transports.mongod import MongodOptions, ReplicaSet, missing_mongod_reason
+
+
+@pytest.fixture(scope="session")
+def mongod_uri() -> Iterator[str]:
+    """A ``mongodb://`` URI of a one-node replica set with test commands, for the whole session.
+
+    ``ODM_TEST_MONGODB_URI`` names another deployment; without it and without a ``mongod`` the
+    tests that ask for one skip. Tests share it: use a database of your own name.
+    """
+    if given := os.environ.get("ODM_TEST_MONGODB_URI"):
+        yield given
+        return
+    if reason := missing_mongod_reason():
+        pytest.skip(reason)
+    with ReplicaSet(MongodOptions(test_commands=True)) as replica_set:
+        yield replica_set.uri
