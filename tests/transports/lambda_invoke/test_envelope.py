@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from typing import Any
+
+import bson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transports.lambda_invoke.envelope import (
+    MAX_ITEMS,
+    CancelItem,
+    CommandItem,
+    DescribeItem,
+    EnvelopeError,
+    FailureResult,
+    FunctionInfo,
+    Item,
+    MembersResult,
+    ReplyResult,
+    Result,
+    decode_request,
+    decode_response,
+    encode_refusal,
+    encode_request,
+    encode_response,
+)
+
+FUNCTION = FunctionInfo(
+    release="0.1.0",
+    environment="e1",
+    cold_start=True,
+    init_ms=12.5,
+    duration_ms=1.25,
+    timeout_ms=3000,
+)
+MESSAGE = b"\x00\x00\x00\x00\x00" + bson.encode({"ping": 1, "$db": "admin"})
+
+items = st.one_of(
+    st.builds(CommandItem, st.text(), st.binary(min_size=10, max_size=200), st.booleans()),
+    st.just(DescribeItem()),
+    st.builds(CancelItem, st.text(), st.binary(max_size=40), st.integers(0, 2**53)),
+)
+results = st.one_of(
+    st.builds(ReplyResult, st.binary(max_size=200)),
+    st.builds(
+        MembersResult,
+        st.lists(st.tuples(st.text(), st.binary(max_size=50)), max_size=3).map(tuple),
+    ),
+    st.builds(
+        FailureResult,
+        st.integers(1, 99999),
+        st.text(),
+        st.text(),
+        st.sampled_from(["no", "unknown", "yes"]),
+    ),
+)
+
+
+@given(st.lists(items, max_size=5))
+def test_a_request_survives_the_journey(sent: list[Item]) -> None:
+    assert decode_request(json.loads(encode_request(sent))) == sent
+
+
+@given(st.lists(results, max_size=5))
+def test_a_response_survives_the_journey(sent: list[Result]) -> None:
+    payload = json.dumps(encode_response(FUNCTION, sent)).encode()
+    response = decode_response(payload, expected=len(sent))
+    assert list(response.results) == sent
+    assert response.function == FUNCTION
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=10,
+)
+
+
+@given(json_values)
+def test_json_that_is_no_envelope_is_refused(event: Any) -> None:
+    with pytest.raises(EnvelopeError):
+        decode_request(event)
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_refused_as_a_response(payload: bytes) -> None:
+    with pytest.raises(EnvelopeError):
+        decode_response(payload, expected=1)
+
+
+def event(**item: Any) -> dict[str, Any]:
+    return {"odm": 1, "items": [item]}
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({}, "no envelope"),
+        ([], "no envelope"),
+        ({"odm": 2, "items": []}, "version 2"),
+        ({"odm": True, "items": []}, "version True"),
+        ({"odm": 1}, "items is missing"),
+        ({"odm": 1, "items": [1]}, "items[0].kind"),
+        (event(kind="drop"), "expected command, describe or cancel"),
+        (event(kind="command", server="a:1", message="***", ack=True), "not base64"),
+        (event(kind="command", server="a:1", message="AAAA", ack=True), "too short"),
+        (event(kind="command", message="AAAA", ack=True), "message is too short"),
+        (event(kind="command", server=1, message="A" * 16, ack=True), "server is missing"),
+        (event(kind="command", server="a:1", message="A" * 16, ack=1), "ack is missing"),
+        (event(kind="cancel", server="a", lsid="", started_ms=True), "started_ms"),
+        ({"odm": 1, "items": [{"kind": "describe"}] * (MAX_ITEMS + 1)}, "more than"),
+    ],
+)
+def test_a_bad_event_says_what_is_wrong(bad: Any, words: str) -> None:
+    with pytest.raises(EnvelopeError) as caught:
+        decode_request(bad)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        (b"null", "no envelope"),
+        (b'{"statusCode": 200}', "is this the DB proxy function"),
+        (b'"hello"', "no envelope"),
+        (b'{"odm": 7}', "version 7"),
+        (json.dumps(encode_refusal("not today")).encode(), "not today"),
+        (json.dumps(encode_response(FUNCTION, [])).encode(), "0 replies to 1 items"),
+        (b"[" * 100_000, "not JSON"),
+    ],
+)
+def test_a_bad_response_says_what_is_wrong(payload: bytes, words: str) -> None:
+    with pytest.raises(EnvelopeError) as caught:
+        decode_response(payload, expected=1)
+    assert words in str(caught.value)
+
+
+def test_the_bytes_of_a_command_are_carried_as_they_are() -> None:
+    payload = json.loads(encode_request([CommandItem("h:1", MESSAGE)]))
+    assert payload["items"][0]["message"] == b64encode(MESSAGE).decode()

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from typing import Any
+
+import bson
+import pytest
+
+from transports.endpoint.backend import Request
+from transports.lambda_invoke.envelope import FailureResult
+from transports.lambda_invoke.failures import (
+    function_failure,
+    invoke_failure,
+    protocol_failure,
+    section_zero,
+)
+from transports.lambda_invoke.invoker import InvokeError
+
+
+def request(name: str, **fields: Any) -> Request:
+    body = bson.encode({name: 1, **fields, "$db": "cms"})
+    return Request(server="h:1", message=bytes(5) + body, name=name, database="cms")
+
+
+TXN = {"txnNumber": bson.Int64(1)}
+IN_TRANSACTION = {**TXN, "autocommit": False}
+
+
+@pytest.mark.parametrize("kind", ["network", "timeout", "crashed"])
+@pytest.mark.parametrize(
+    ("command", "labels"),
+    [
+        (request("find"), ()),
+        (request("update"), ()),
+        (request("insert", **TXN), ("RetryableWriteError",)),
+        (request("insert", **IN_TRANSACTION), ("TransientTransactionError",)),
+        (request("find", **IN_TRANSACTION), ("TransientTransactionError",)),
+        (request("commitTransaction", **IN_TRANSACTION), ("RetryableWriteError",)),
+        (request("abortTransaction", **IN_TRANSACTION), ("RetryableWriteError",)),
+    ],
+)
+def test_labels_are_those_of_a_network_error_of_that_command(
+    kind: str, command: Request, labels: tuple[str, ...]
+) -> None:
+    error = invoke_failure(InvokeError(kind, "it broke", "unknown"), "db-proxy", command)
+    assert error.labels == labels
+    assert error.code == (89 if kind == "timeout" else 6)
+
+
+@pytest.mark.parametrize("kind", ["refused", "too_large", "reply_too_large"])
+def test_what_ends_the_same_way_again_has_no_labels(kind: str) -> None:
+    error = invoke_failure(InvokeError(kind, "no", "no"), "db-proxy", request("insert", **TXN))
+    assert error.labels == ()
+
+
+def test_a_throttle_is_an_overload_that_may_be_repeated() -> None:
+    error = invoke_failure(InvokeError("throttled", "slow down", "no"), "p", request("find"))
+    assert error.labels == ("SystemOverloadedError", "RetryableError")
+
+
+def test_the_words_name_function_command_cause_and_outcome() -> None:
+    error = invoke_failure(
+        InvokeError("crashed", "it exited", "unknown"), "db-proxy:live", request("update")
+    )
+    assert error.message == (
+        "'update' on 'cms' through the function 'db-proxy:live' failed: it exited. "
+        "Whether it ran is unknown."
+    )
+
+
+def test_a_failure_in_the_function_keeps_its_code() -> None:
+    failure = FailureResult(18, "AuthenticationFailed", "bad password", "no")
+    error = function_failure(failure, "p", request("insert", **TXN))
+    assert (error.code, error.code_name, error.labels) == (18, "AuthenticationFailed", ())
+    unreachable = FailureResult(6, "HostUnreachable", "gone", "unknown")
+    assert function_failure(unreachable, "p", request("insert", **TXN)).labels == (
+        "RetryableWriteError",
+    )
+
+
+def test_a_foreign_response_is_a_protocol_error() -> None:
+    assert protocol_failure("what?", "p", request("find")).code_name == "ProtocolError"
+
+
+def test_section_zero_is_found_behind_a_document_sequence() -> None:
+    sequence = b"documents\x00" + bson.encode({"a": 1})
+    message = (
+        bytes(4)
+        + b"\x01"
+        + (len(sequence) + 4).to_bytes(4, "little")
+        + sequence
+        + b"\x00"
+        + bson.encode({"insert": "c"})
+    )
+    assert section_zero(message)["insert"] == "c"
+
+
+@pytest.mark.parametrize("message", [b"", bytes(4), bytes(9), bytes(5) + b"\xff\xff\xff\xff"])
+def test_a_message_without_a_command_is_a_value_error(message: bytes) -> None:
+    with pytest.raises(ValueError, match="no section of kind 0"):
+        section_zero(message)
