@@ -13,6 +13,7 @@ that is not installed, a deployment that nobody answers for, an invoke that did 
     ├── AuthenticationRefused (also a PermissionError)  the credentials were not accepted at open()
     ├── TransportClosed       (also a RuntimeError)     used before open() or after aclose()
     └── CarriageError                                   a command was not carried there and back
+        └── ConnectionLost                              the server's connection broke
 """
 
 from __future__ import annotations
@@ -85,3 +86,11 @@ class CarriageError(TransportError):
     def __repr__(self) -> str:
         labels = f", labels={list(self.labels)}" if self.labels else ""
         return f"CarriageError({self.code} {self.code_name}: {self.message}{labels})"
+
+
+class ConnectionLost(CarriageError):
+    """The connection to the server broke while it had the command.
+
+    An endpoint closes the client's connection in turn: the driver then raises what it raises for a
+    connection of its own (``AutoReconnect``), adds its own labels, and looks at the server anew.
+    """

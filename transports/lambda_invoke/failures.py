@@ -20,7 +20,7 @@ from bson.errors import InvalidBSON
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 
 from transports.endpoint.backend import Request
-from transports.errors import CarriageError
+from transports.errors import CarriageError, ConnectionLost
 from transports.lambda_invoke.envelope import FailureResult, Ran
 from transports.lambda_invoke.invoker import InvokeError
 
@@ -72,9 +72,13 @@ def invoke_failure(error: InvokeError, function: str, request: Request | None) -
 def function_failure(
     failure: FailureResult, function: str, request: Request | None
 ) -> CarriageError:
-    """Return what the driver is to be told of an item that the function could not run."""
+    """Return what the driver is to be told of an item that the function could not run.
+
+    A connection that broke behind the function breaks here too: the driver knows what to do.
+    """
     retryable = failure.code in (6, 7, 89)
-    return CarriageError(
+    lost = failure.code == _CODES["network"][0] and failure.ran == "unknown"
+    return (ConnectionLost if lost else CarriageError)(
         _words(function, request, failure.message, failure.ran),
         code=failure.code,
         code_name=failure.code_name,

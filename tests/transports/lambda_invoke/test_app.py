@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
+from typing import Any
+
+import bson
+import pytest
+
+from transports.lambda_invoke.envelope import (
+    CommandItem,
+    DescribeItem,
+    FailureResult,
+    Item,
+    MembersResult,
+    ReplyResult,
+    Response,
+    decode_response,
+    encode_request,
+)
+from transports.lambda_invoke.function.settings import ConfigurationError, FunctionSettings
+
+Call = Callable[[Sequence[Item]], Response]
+
+
+class Context:
+    """What the runtime passes beside the event."""
+
+    aws_request_id = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+
+    def __init__(self, remaining_ms: int = 3000) -> None:
+        self.remaining_ms = remaining_ms
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_ms
+
+
+@pytest.fixture
+def app(mongod_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.setenv("ODM_PROXY_MONGODB_URI", mongod_uri)
+    from transports.lambda_invoke.function import app
+
+    # The module keeps one proxy a process, as it must; a test brings its own.
+    proxy = app.Proxy(FunctionSettings(mongodb_uri=mongod_uri))
+    monkeypatch.setattr(app, "_proxy", proxy)
+    yield app
+    proxy.close()
+
+
+@pytest.fixture
+def call(app: ModuleType) -> Call:
+    def invoke(items: Sequence[Item]) -> Response:
+        result = app.handler(json.loads(encode_request(items)), Context())
+        return decode_response(json.dumps(result).encode(), expected=len(items))
+
+    return invoke
+
+
+def command(server: str, **fields: Any) -> CommandItem:
+    return CommandItem(server, bytes(5) + bson.encode({**fields, "$db": "app"}))
+
+
+def server_of(call: Call) -> str:
+    [result] = call([DescribeItem()]).results
+    assert isinstance(result, MembersResult)
+    return result.members[0][0]
+
+
+def test_only_the_first_invocation_is_a_cold_start(call: Call) -> None:
+    first, second = call([DescribeItem()]), call([DescribeItem()])
+    assert (first.function.cold_start, second.function.cold_start) == (True, False)
+    assert first.function.environment == second.function.environment
+    assert first.function.timeout_ms == 3000
+
+
+def test_one_invocation_carries_many_commands_each_answered_by_itself(call: Call) -> None:
+    server = server_of(call)
+    results = call(
+        [command(server, ping=i) for i in range(1, 9)]
+        + [command(server, nonsense=1), command("127.0.0.1:1", ping=1)]
+    ).results
+    replies = [bson.decode(r.reply) for r in results if isinstance(r, ReplyResult)]
+    assert [reply["ok"] for reply in replies] == [1.0] * 8 + [0.0]
+    assert isinstance(results[-1], FailureResult)
+    assert (results[-1].code, results[-1].ran) == (6, "no")
+
+
+def test_an_event_that_is_no_envelope_is_refused_in_words(app: ModuleType) -> None:
+    assert "no envelope" in app.handler({"Records": []}, Context())["refusal"]
+
+
+def test_a_failure_inside_tells_its_type_and_nothing_else(
+    app: ModuleType, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **options: object) -> bytes:
+        raise RuntimeError("secret contents")
+
+    monkeypatch.setattr(app._proxy._executor, "run", fail)
+    [result] = call([command("h:1", ping=1)]).results
+    assert isinstance(result, FailureResult)
+    assert result.message == "the function failed: RuntimeError"
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({}, "set the environment variable ODM_PROXY_MONGODB_URI"),
+        ({"ODM_PROXY_MONGODB_URI": "mongodb://h", "ODM_PROXY_MAX_POOL_SIZE": "0"}, "above 0"),
+        ({"ODM_PROXY_MONGODB_URI": "mongodb://h", "ODM_PROXY_MAX_IDLE_TIME_MS": "1m"}, "'1m'"),
+    ],
+)
+def test_wrong_configuration_says_what_to_set(environment: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        FunctionSettings.from_environment(environment)
+    assert words in str(caught.value)
+
+
+def test_the_uri_is_never_shown() -> None:
+    settings = FunctionSettings.from_environment(
+        {"ODM_PROXY_MONGODB_URI": "mongodb://user:secret@h/"}
+    )
+    assert "secret" not in repr(settings)
+    assert settings.max_idle_time_ms == 60_000
