@@ -1,0 +1,98 @@
+"""What an endpoint reads in a server's reply, in one walk over its top level.
+
+The reply itself goes to the client as it is. Read are the newest times, which ``hello`` repeats;
+the codes that say that a server has changed its state; and the cursor of a ``getMore``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from transports.endpoint.elements import (
+    DOCUMENT,
+    INT32,
+    INT64,
+    TIMESTAMP,
+    MalformedDocument,
+    elements,
+    find,
+    number,
+    timestamp,
+)
+
+STATE_CHANGE_CODES = frozenset(
+    {
+        91,  # ShutdownInProgress
+        189,  # PrimarySteppedDown
+        10107,  # NotWritablePrimary
+        11600,  # InterruptedAtShutdown
+        11602,  # InterruptedDueToReplStateChange
+        13435,  # NotPrimaryNoSecondaryOk
+        13436,  # NotPrimaryOrSecondary
+    }
+)
+"""Codes after which a driver looks at the server again.
+
+Spec: server-discovery-and-monitoring, "not writable primary" and "node is recovering" errors.
+"""
+
+
+class ReplyFacts(NamedTuple):
+    """What one reply tells.
+
+    Attributes:
+        state_changed: it carries one of `STATE_CHANGE_CODES`, at its top or as the error of its
+            write concern.
+        cluster_time: ``$clusterTime.clusterTime`` as one number that orders, 0 for none.
+        cluster_time_document: the bytes of ``$clusterTime``, None for none.
+        operation_time: ``operationTime`` as one number that orders, 0 for none.
+    """
+
+    state_changed: bool = False
+    cluster_time: int = 0
+    cluster_time_document: tuple[int, int] | None = None
+    operation_time: int = 0
+
+
+def read_reply(reply: bytes) -> ReplyFacts:
+    """Read *reply*, one BSON document.
+
+    Raises:
+        MalformedDocument: it is none.
+    """
+    state_changed, cluster_time, operation_time = False, 0, 0
+    where: tuple[int, int] | None = None
+    for element in elements(reply):
+        name = element.name
+        if name == b"code":
+            state_changed = state_changed or number(reply, element) in STATE_CHANGE_CODES
+        elif name == b"operationTime":
+            if element.type == TIMESTAMP:
+                operation_time = timestamp(reply, element)
+        elif name == b"$clusterTime":
+            if element.type == DOCUMENT:
+                found = find(reply, b"clusterTime", element.start)
+                if found is not None and found.type == TIMESTAMP:
+                    cluster_time = timestamp(reply, found)
+                    where = (element.start, element.end)
+        elif name == b"writeConcernError" and element.type == DOCUMENT:
+            code = find(reply, b"code", element.start)
+            if code is not None and number(reply, code) in STATE_CHANGE_CODES:
+                state_changed = True
+    return ReplyFacts(state_changed, cluster_time, where, operation_time)
+
+
+def cursor_id(reply: bytes) -> int:
+    """Return ``cursor.id`` of *reply*, 0 where there is none or the reply is an error."""
+    try:
+        cursor = find(reply, b"cursor")
+        if cursor is None or cursor.type != DOCUMENT:
+            return 0
+        found = find(reply, b"id", cursor.start)
+    except MalformedDocument:
+        return 0
+    return _int(reply, found.start, found.end) if found and found.type in (INT32, INT64) else 0
+
+
+def _int(data: bytes, start: int, end: int) -> int:
+    return int.from_bytes(data[start:end], "little", signed=True)
