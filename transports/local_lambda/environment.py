@@ -1,0 +1,416 @@
+"""One execution environment: a process, its Runtime API, and what it is doing now.
+
+Owns the life of one environment and the invocation in it: init, idle, busy, finishing, ended. One
+invocation at a time. Every way out (an answer, the deadline, the process's end) completes the
+invocation exactly once, so that none can hang. Which environment gets which invocation is decided
+elsewhere. Specification: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from transports.local_lambda.cleanup import Cleanup
+from transports.local_lambda.configuration import FunctionConfiguration
+from transports.local_lambda.faults import (
+    Outcome,
+    OutcomeKind,
+    exit_reason,
+    exited,
+    timed_out,
+)
+from transports.local_lambda.invocation import Invocation
+from transports.local_lambda.log import EnvironmentLog, Report, init_report, timestamp
+from transports.local_lambda.process import ProcessGroup, resident_mb
+from transports.local_lambda.qualifiers import Account
+from transports.local_lambda.runtime_api import RuntimeApi
+from transports.local_lambda.sandbox import Sandbox
+
+SHUTDOWN_GRACE_S = 0.5
+"""From SIGTERM to SIGKILL."""
+_WAKE_S = 0.05
+_KILL_S = 5.0
+
+
+class State(Enum):
+    """What an environment is doing."""
+
+    INIT = "init"
+    IDLE = "idle"
+    BUSY = "busy"
+    FINISHING = "finishing"
+    """It has answered and has not asked for the next event yet."""
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentDescription:
+    """An execution environment at one moment; ``invocations`` counts those it has completed."""
+
+    id: str
+    pid: int
+    state: str
+    invocations: int
+    version: str
+    frozen: bool
+    memory_used_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class InitFailure:
+    """Why an init phase failed: an error that was posted, an exit, or its time limit."""
+
+    status: Literal["error", "timeout"]
+    error_type: str = ""
+    payload: bytes = b""
+    returncode: int = 0
+
+    def outcome(self, request_id: str, timeout_s: float) -> Outcome:
+        """Return what the caller is told about it."""
+        if self.status == "timeout":
+            return timed_out(request_id, timeout_s)
+        if self.payload:
+            return Outcome(OutcomeKind.FUNCTION_ERROR, self.payload, error_type=self.error_type)
+        return exited(request_id, self.returncode)
+
+
+class Environment:
+    """An execution environment.
+
+    Args:
+        configuration: the function's, as it was when the environment was started.
+        version: ``$LATEST`` or a number.
+        phase: of what its init is a part: ``init``, or ``invoke`` if it repeats a failed one.
+        log: takes what the function writes.
+        on_idle: called when it can take an invocation.
+        on_ended: called once, when its process group is gone.
+    """
+
+    def __init__(
+        self,
+        configuration: FunctionConfiguration,
+        version: str,
+        log: EnvironmentLog,
+        *,
+        phase: Literal["init", "invoke"],
+        on_idle: Callable[[Environment], None],
+        on_ended: Callable[[Environment], None],
+    ) -> None:
+        self.id = uuid.uuid4().hex
+        self.configuration = configuration
+        self.version = version
+        self.log = log
+        self.state = State.INIT
+        self.retiring = False
+        self.invocations = 0
+        self.init_failure: InitFailure | None = None
+        self.idle_timer: asyncio.TimerHandle | None = None
+        self._phase = phase
+        self._on_idle = on_idle
+        self._on_ended = on_ended
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._api = RuntimeApi(self)
+        self._process: ProcessGroup | None = None
+        self._cleanup: Cleanup | None = None
+        self._current: Invocation | None = None
+        self._pending: Invocation | None = None
+        self._next: asyncio.Future[Invocation | None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._frozen = False
+        self._memory_used_mb = 0
+        self._started = self._loop.time()
+        self._init_duration_ms: float | None = None
+
+    # --- life ---
+
+    async def start(
+        self, sandbox: Sandbox, account: Account, cleanup: Cleanup, init_timeout_s: float
+    ) -> None:
+        """Spawn the process; the init phase ends when it asks for its first event.
+
+        Raises:
+            OSError: the interpreter cannot be started.
+        """
+        self._cleanup = cleanup
+        runtime_api = await self._api.listen()
+        if self.state is State.ENDED:  # killed meanwhile
+            self._api.close()
+            return
+        temporary = cleanup.directory / self.id
+        try:
+            temporary.mkdir()
+            self._started = self._loop.time()
+            self.log.platform(f"INIT_START Runtime Version: python:{sandbox.python_version}")
+            cleanup.begins(self.id)
+            self._process = ProcessGroup(
+                [str(sandbox.interpreter), "-m", "awslambdaric", self.configuration.handler],
+                environment=sandbox.variables(
+                    self.configuration,
+                    account,
+                    version=self.version,
+                    environment_id=self.id,
+                    runtime_api=runtime_api,
+                    temporary=temporary,
+                ),
+                directory=sandbox.task_root,
+                on_output=self.log.write,
+                on_exit=self._exited,
+            )
+        except OSError:
+            self._end()
+            raise
+        self._timer = self._loop.call_later(init_timeout_s, self._init_expired)
+
+    async def stop(self) -> None:
+        """End it as AWS does: SIGTERM, and SIGKILL after half a second. Bounded."""
+        if self._process is None:
+            self._end()
+            return
+        if self.state is not State.ENDED:
+            self.state = State.STOPPING
+            self._process.terminate()
+            # A process without a hook has ended by now. One with a hook can be blocked in the
+            # runtime client's C code, where Python runs no signal handler: answering its call
+            # for the next event brings it back.
+            if not await self._has_ended(_WAKE_S):
+                self._wake(None)
+                if not await self._has_ended(SHUTDOWN_GRACE_S - _WAKE_S):
+                    self.kill()
+        await self._has_ended(_KILL_S)
+
+    def kill(self) -> None:
+        """SIGKILL to the whole process group."""
+        if self._process is None:
+            self._end()
+        else:
+            self._process.signal_group(signal.SIGKILL)
+
+    async def killed(self) -> None:
+        """Kill it and wait until it is gone."""
+        self.kill()
+        await self._has_ended(_KILL_S)
+
+    def freeze(self) -> None:
+        """SIGSTOP to the whole process group."""
+        if self._process is not None:
+            self._frozen = True
+            self._process.signal_group(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT to the whole process group."""
+        if self._process is not None:
+            self._frozen = False
+            self._process.signal_group(signal.SIGCONT)
+
+    def check_memory(self) -> None:
+        """Kill it if its process is larger than the function's memory."""
+        if self._measure_memory() > self.configuration.memory_size_mb:
+            self.kill()
+
+    def describe(self) -> EnvironmentDescription:
+        """Describe what it is and does now."""
+        return EnvironmentDescription(
+            id=self.id,
+            pid=self._process.pid if self._process is not None else 0,
+            state=self.state.value,
+            invocations=self.invocations,
+            version=self.version,
+            frozen=self._frozen,
+            memory_used_mb=self._memory_used_mb,
+        )
+
+    # --- the side of the service ---
+
+    @property
+    def takes_invocations(self) -> bool:
+        """Whether :meth:`run` can be called: it is idle, or about to be and not spoken for."""
+        if self.retiring or self._pending is not None:
+            return False
+        return self.state in (State.INIT, State.IDLE, State.FINISHING)
+
+    async def run(self, invocation: Invocation) -> Outcome:
+        """Run an invocation, now or as soon as the process asks for it.
+
+        Returns the outcome; ``UNDELIVERED`` if the environment ended before it took the event.
+        """
+        if self.state is State.IDLE:
+            self._deliver(invocation)
+            self._wake(invocation)
+        elif self.state is State.ENDED:
+            return Outcome(OutcomeKind.UNDELIVERED)
+        else:
+            self._pending = invocation
+        return await invocation.outcome
+
+    # --- the side of the runtime client ---
+
+    async def next_invocation(self) -> Invocation | None:
+        """End the init phase, or the last invocation, and wait for an event."""
+        if self.state in (State.STOPPING, State.ENDED) or self._current is not None:
+            return None
+        self._cancel_timer()
+        if self._init_duration_ms is None:
+            self._init_duration_ms = (self._loop.time() - self._started) * 1000
+        if self._pending is not None:
+            invocation, self._pending = self._pending, None
+            self._deliver(invocation)
+            return invocation
+        self._wake(None)  # a call that was given up
+        self._next = self._loop.create_future()
+        self.state = State.IDLE
+        waiter = self._next
+        self._on_idle(self)
+        return await waiter
+
+    def is_running(self, request_id: str) -> bool:
+        """Whether this invocation runs here."""
+        return self._current is not None and self._current.request_id == request_id
+
+    def complete(self, outcome: Outcome) -> None:
+        """End the running invocation; the environment is free when it asks for the next."""
+        invocation = self._current
+        assert invocation is not None
+        self._current = None
+        if self.state is State.BUSY:
+            self.state = State.FINISHING
+        self._report(invocation, outcome)
+        self.invocations += 1
+        if not invocation.outcome.done():
+            invocation.outcome.set_result(outcome)
+
+    def fail_init(self, payload: bytes, error_type: str) -> None:
+        """Note that the handler could not be loaded; the process exits next."""
+        if self.init_failure is None:
+            self.init_failure = InitFailure("error", error_type, payload)
+
+    def report_failed_init(self, invocation: Invocation, outcome: Outcome) -> None:
+        """Write the log lines of an invocation that got no further than the init phase."""
+        invocation.log_offset = 0
+        self.log.platform(f"START RequestId: {invocation.request_id} Version: {self.version}")
+        self._report(invocation, outcome)
+
+    # --- inside ---
+
+    def _deliver(self, invocation: Invocation) -> None:
+        now = self._loop.time()
+        if invocation.deadline is None:
+            invocation.deadline = now + self.configuration.timeout_s
+        remaining = invocation.deadline - now
+        invocation.deadline_epoch_ms = int((time.time() + remaining) * 1000)
+        invocation.started = now
+        invocation.log_offset = self.log.offset
+        self.log.platform(f"START RequestId: {invocation.request_id} Version: {self.version}")
+        self._current = invocation
+        self.state = State.BUSY
+        if self.idle_timer is not None:
+            self.idle_timer.cancel()
+        self._timer = self._loop.call_later(remaining, self._expired)
+
+    def _wake(self, invocation: Invocation | None) -> None:
+        waiter, self._next = self._next, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(invocation)
+
+    def _expired(self) -> None:
+        """Enforce the deadline; after an answer, too, if it does not come back for more."""
+        invocation = self._current
+        if invocation is not None:
+            timeout_s = self.configuration.timeout_s
+            self.complete(timed_out(invocation.request_id, timeout_s))
+        self.kill()
+
+    def _init_expired(self) -> None:
+        self.init_failure = InitFailure("timeout")
+        self.kill()
+
+    def _exited(self, returncode: int) -> None:
+        if self._current is not None:
+            invocation = self._current
+            self.log.platform(
+                f"RequestId: {invocation.request_id} Error: {exit_reason(returncode)}\n"
+                "Runtime.ExitError"
+            )
+            self.complete(exited(invocation.request_id, returncode))
+        elif self._init_duration_ms is None:
+            failure = self.init_failure
+            if failure is None:
+                failure = InitFailure("error", "Runtime.ExitError", returncode=returncode)
+                self.init_failure = failure
+            duration_ms = (self._loop.time() - self._started) * 1000
+            self.log.platform(
+                init_report(duration_ms, self._phase, failure.status, failure.error_type)
+            )
+        self._end()
+
+    def _end(self) -> None:
+        if self.state is State.ENDED:
+            return
+        self.state = State.ENDED
+        self._cancel_timer()
+        if self.idle_timer is not None:
+            self.idle_timer.cancel()
+        self._wake(None)
+        self._api.close()
+        pending, self._pending = self._pending, None
+        if pending is not None and not pending.outcome.done():
+            pending.outcome.set_result(Outcome(OutcomeKind.UNDELIVERED))
+        if self._cleanup is not None:
+            self._cleanup.ended(self.id)
+            shutil.rmtree(self._cleanup.directory / self.id, ignore_errors=True)
+        self._ended.set()
+        self._on_ended(self)
+
+    def _report(self, invocation: Invocation, outcome: Outcome) -> None:
+        """Write the function's last output, then the platform's lines."""
+        if self._process is not None:
+            self._process.drain()
+        request_id = invocation.request_id
+        status = error_type = ""
+        if outcome.kind is OutcomeKind.TIMEOUT:
+            status = "timeout"
+            seconds = f"{self.configuration.timeout_s:.2f} seconds"
+            self.log.platform(f"{timestamp()} {request_id} Task timed out after {seconds}\n")
+        elif outcome.is_error:
+            status, error_type = "error", outcome.error_type
+        self.log.platform(f"END RequestId: {request_id}")
+        first = self.invocations == 0 and self._phase == "init"
+        report = Report(
+            request_id=request_id,
+            duration_ms=(self._loop.time() - invocation.started) * 1000,
+            memory_size_mb=self.configuration.memory_size_mb,
+            max_memory_used_mb=self._measure_memory(),
+            init_duration_ms=self._init_duration_ms if first else None,
+            status=status,
+            error_type=error_type,
+        )
+        self.log.platform(str(report))
+        if invocation.want_log:
+            invocation.log_tail = self.log.since(invocation.log_offset)
+
+    def _measure_memory(self) -> int:
+        """Return the most that was seen, in MB."""
+        if self._process is not None and self._process.alive:
+            self._memory_used_mb = max(self._memory_used_mb, resident_mb(self._process.pid))
+        return self._memory_used_mb
+
+    async def _has_ended(self, timeout_s: float) -> bool:
+        try:
+            await asyncio.wait_for(self._ended.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
