@@ -101,7 +101,8 @@ class Adapter:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        if hasattr(self._peer, name) and not hasattr(type(self._motor), name):
+        known = hasattr(type(self._motor), name) or name in vars(self._motor)
+        if hasattr(self._peer, name) and not known:
             raise AttributeError(
                 f"Motor has no {self._peer.__name__}.{name}: use mongodb:// instead of"
                 " motor+mongodb:// where it is needed"

@@ -134,7 +134,10 @@ def _parse_driver_url(scheme: str, url: str) -> TransportURL:
 
 
 def _parse_own_url(scheme: str, url: str, known: Iterable[str] | None) -> TransportURL:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # brackets that are not an IPv6 address
+        raise InvalidURL(f"{redact(url)!r}: {error}; write {_EXAMPLES[scheme]!r}") from error
     # The name of a function may be an ARN, whose colons are not a port: netloc, never .hostname.
     target, path = unquote(parts.netloc), unquote(parts.path).strip("/")
     if scheme == "lambda" and not target:
