@@ -93,6 +93,8 @@ class Backend(Protocol):
         An unacknowledged request returns ``b""`` once the server has it.
 
         Raises:
-            CarriageError: the command could not be carried there and back.
+            CarriageError: the command could not be carried there and back; the client gets it as
+                an error reply.
+            ConnectionLost: the connection to the server broke; the client's connection is closed.
         """
         ...

@@ -26,7 +26,7 @@ from transports.endpoint.handshake import CODEC_OPTIONS, HelloContext, Reply, er
 from transports.endpoint.replies import cursor_id
 from transports.endpoint.scram import Verifier
 from transports.endpoint.topology import Topology
-from transports.errors import CarriageError
+from transports.errors import CarriageError, ConnectionLost
 
 logger = logging.getLogger(__name__)
 
@@ -188,6 +188,9 @@ class ClientConnection(asyncio.Protocol):
                 await self._answer(event)
         except wire.ProtocolError as exc:
             logger.info("client %d is closed: %s", self._client.connection_id, exc)
+        except ConnectionLost as exc:
+            # The server's connection broke, so this one does: the driver knows what that means.
+            logger.warning("client %d is closed: %s", self._client.connection_id, exc.message)
         except asyncio.CancelledError:
             if not self._gone:
                 raise
@@ -340,6 +343,9 @@ class ClientConnection(asyncio.Protocol):
         host.counters.commands += 1
         try:
             reply = await host.backend.run(request)
+        except ConnectionLost:
+            host.topology.doubt()
+            raise
         except CarriageError as exc:
             if "SystemOverloadedError" not in exc.labels:
                 host.topology.doubt()
