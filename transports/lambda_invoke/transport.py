@@ -11,6 +11,7 @@ from transports.base import Document, Transport, TransportStatistics
 from transports.endpoint import Endpoint
 from transports.errors import CarriageError, ServerUnreachable, TransportClosed
 from transports.lambda_invoke.backend import LambdaBackend
+from transports.lambda_invoke.envelope import FunctionInfo
 from transports.lambda_invoke.invoker import Invoker
 from transports.lambda_invoke.options import LambdaOptions
 from transports.url import TransportURL
@@ -22,6 +23,7 @@ class LambdaTransport(Transport):
     Args:
         url: ``lambda://<function>[:<qualifier>]/<database>?region=…``; see
             `transports.lambda_invoke.options` for the options.
+        listen: where the local endpoint listens, see `Endpoint`; None for a private socket.
 
     Raises:
         InvalidURL: an option is unknown or wrong.
@@ -29,8 +31,9 @@ class LambdaTransport(Transport):
 
     name: ClassVar[str] = "lambda"
 
-    def __init__(self, url: TransportURL) -> None:
+    def __init__(self, url: TransportURL, *, listen: str | None = None) -> None:
         super().__init__(url)
+        self._listen = listen
         self._options = LambdaOptions.from_url(url)
         self._stack = AsyncExitStack()
         self._invoker: Invoker | None = None
@@ -41,7 +44,7 @@ class LambdaTransport(Transport):
         self._invoker = await self._stack.enter_async_context(Invoker(self._options))
         self._backend = LambdaBackend(self._invoker, self._options)
         self._stack.push_async_callback(self._backend.aclose)
-        self._endpoint = Endpoint(self._backend)
+        self._endpoint = Endpoint(self._backend, listen=self._listen)
         try:
             await self._endpoint.start()
         except CarriageError as error:
@@ -58,6 +61,11 @@ class LambdaTransport(Transport):
         if self._endpoint is None:
             raise TransportClosed(f"{self!r} is not open")
         return self._endpoint.uri
+
+    @property
+    def function(self) -> FunctionInfo | None:
+        """What the DB proxy function last said of itself; None before ``open()``."""
+        return self._backend.function if self._backend is not None else None
 
     def statistics(self) -> TransportStatistics:
         """Commands and invokes since the transport was opened."""

@@ -1,0 +1,1 @@
+"""The command line: ``odm``. Nothing imports it; it may import anything, when it is needed."""

@@ -1,0 +1,1 @@
+"""``odm demo``: one repository script, every transport, and proof that they agree."""

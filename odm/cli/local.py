@@ -1,0 +1,260 @@
+"""``odm local``: AWS Lambda on this machine, for development.
+
+It serves the DB proxy function in front of a MongoDB, any other functions, or both, until Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from odm.cli import lifecycle, proxy_function
+from odm.cli.console import Console, counted
+from odm.cli.failures import CommandFailed, ExitCode
+from odm.cli.options import JsonOption, QuietOption
+from transports import open_transport
+from transports.url import parse_url
+
+if TYPE_CHECKING:
+    from transports.local_lambda import FunctionConfiguration, LocalLambda
+
+_REPORT = re.compile(r"^REPORT RequestId: (?P<id>\S+)\s+(?P<numbers>.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What AWS calls a function's configuration, for all functions of a command."""
+
+    concurrency: int | None
+    timeout_s: float
+    memory_mb: int
+
+
+def local_command(
+    mongodb_uri: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            envvar=proxy_function.URI_VARIABLE,
+            help="Serve the DB proxy function in front of this MongoDB, under the name db-proxy.",
+        ),
+    ] = None,
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="The same, in front of a private mongod.")
+    ] = False,
+    function: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--function",
+            "-f",
+            metavar="NAME=HANDLER[,code=PATH]",
+            help="Serve another function, e.g. hello=app.handler,code=src; may be repeated.",
+        ),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env",
+            "-e",
+            metavar="NAME=VALUE",
+            help="An environment variable of every function; may be repeated.",
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")
+    ] = 9001,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Reserved concurrency of each function; without it, the account's 1,000."
+        ),
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds an invocation may take.")] = 30.0,
+    memory: Annotated[int, typer.Option(help="Memory of each function, in MB.")] = 256,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Write a line per invocation to stderr.")
+    ] = False,
+    logs: Annotated[
+        bool, typer.Option("--logs", help="Write all that the functions log to stderr.")
+    ] = False,
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run AWS Lambda on this machine.
+
+    Each execution environment is a real process under the official runtime client; reserved
+    concurrency, throttles, time-outs and payload limits are those of AWS.
+
+    Examples:
+    odm local --embedded --concurrency 3
+
+    odm local --mongodb-uri mongodb://localhost:27017/cms
+
+    odm local --function hello=app.handler,code=src --verbose
+    """
+    console = Console(json_output=json_output, quiet=quiet)
+    limits = Limits(concurrency=concurrency, timeout_s=timeout, memory_mb=memory)
+    if embedded and mongodb_uri:
+        raise CommandFailed("give --embedded or --mongodb-uri, not both", ExitCode.USAGE)
+    if not (function or embedded or mongodb_uri):
+        raise CommandFailed(
+            "nothing to serve: give --mongodb-uri, --embedded or --function", ExitCode.USAGE
+        )
+    environment = _environment(env or [])
+    functions = [_function(text, limits, environment) for text in function or []]
+    log = _Log(console, everything=logs) if verbose or logs else None
+    lifecycle.run(_local(functions, mongodb_uri, embedded, limits, environment, port, console, log))
+
+
+async def _local(
+    functions: list[FunctionConfiguration],
+    mongodb_uri: str | None,
+    embedded: bool,
+    limits: Limits,
+    environment: dict[str, str],
+    port: int,
+    console: Console,
+    log: _Log | None,
+) -> None:
+    from transports.local_lambda import LocalLambda
+
+    async with AsyncExitStack() as stack:
+        database = "test"
+        if embedded:
+            mongod = await stack.enter_async_context(open_transport("embedded:///test"))
+            mongodb_uri = mongod.uri
+        if mongodb_uri:
+            database = _checked_uri(mongodb_uri)
+        try:
+            if mongodb_uri:
+                proxy = proxy_function.configuration(
+                    mongodb_uri, **asdict(limits), environment=environment
+                )
+                functions = [proxy, *functions]
+            service = await stack.enter_async_context(
+                LocalLambda(functions, port=port, region=proxy_function.REGION, log_sink=log)
+            )
+        except ValueError as error:
+            raise CommandFailed(str(error), ExitCode.USAGE) from error
+        except OSError as error:
+            if isinstance(error, ConnectionError | ImportError):
+                raise
+            raise CommandFailed(
+                f"cannot listen on 127.0.0.1:{port}: {error.strerror or error};"
+                " give another --port, or 0 for a free one"
+            ) from error
+        _announce(service, mongodb_uri, database, console)
+        try:
+            await lifecycle.forever()
+        finally:
+            _farewell(service, console)
+
+
+def _checked_uri(uri: str) -> str:
+    """Return the URI's database."""
+    url = parse_url(uri)
+    if not url.scheme.startswith("mongodb"):
+        raise CommandFailed(
+            f"the DB proxy function needs a mongodb:// URI, not {url.redacted!r}", ExitCode.USAGE
+        )
+    return url.database
+
+
+def _function(text: str, limits: Limits, environment: dict[str, str]) -> FunctionConfiguration:
+    """Read ``name=handler[,code=PATH…]``."""
+    first, *rest = text.split(",")
+    name, separator, handler = first.partition("=")
+    code = []
+    for part in rest:
+        key, _, value = part.partition("=")
+        if key != "code" or not value:
+            raise CommandFailed(
+                f"--function {text!r}: {part!r} is not code=PATH; write "
+                "name=module.function,code=DIRECTORY",
+                ExitCode.USAGE,
+            )
+        code.append(Path(value))
+    if not separator or "." not in handler:
+        raise CommandFailed(
+            f"--function {text!r}: write name=module.function, e.g. hello=app.handler,code=src",
+            ExitCode.USAGE,
+        )
+    return _configuration(name, handler, tuple(code) or (Path.cwd(),), limits, environment)
+
+
+def _configuration(
+    name: str, handler: str, code: tuple[Path, ...], limits: Limits, environment: dict[str, str]
+) -> FunctionConfiguration:
+    from transports.local_lambda import FunctionConfiguration
+
+    try:
+        return FunctionConfiguration(
+            name=name,
+            handler=handler,
+            code=code,
+            environment=environment,
+            memory_size_mb=limits.memory_mb,
+            timeout_s=limits.timeout_s,
+            reserved_concurrency=limits.concurrency,
+        )
+    except ValueError as error:
+        raise CommandFailed(str(error), ExitCode.USAGE) from error
+
+
+def _environment(pairs: Sequence[str]) -> dict[str, str]:
+    environment = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise CommandFailed(f"--env {name!r}: write --env NAME=VALUE", ExitCode.USAGE)
+        environment[name] = value
+    return environment
+
+
+def _announce(
+    service: LocalLambda, mongodb_uri: str | None, database: str, console: Console
+) -> None:
+    names = [each.name for each in service.functions]
+    rows = [("endpoint", service.endpoint_url), ("functions", ", ".join(names))]
+    document: dict[str, Any] = {"endpoint": service.endpoint_url, "functions": names}
+    if mongodb_uri:
+        url = proxy_function.url(service.endpoint_url, database)
+        rows.append(("url", url))
+        document |= {"url": url}
+    console.pairs(rows)
+    console.document(document)
+    console.note("stop with Ctrl-C")
+
+
+def _farewell(service: LocalLambda, console: Console) -> None:
+    for each in service.functions:
+        done = service.statistics(each.name)
+        console.note(
+            f"{each.name}: {counted(done.invocations, 'invocation')},"
+            f" {counted(done.cold_starts, 'cold start')}, {counted(done.throttles, 'throttle')},"
+            f" {counted(done.errors, 'error')}; at most {done.max_concurrent_executions} at a time"
+        )
+
+
+class _Log:
+    """Takes what functions log; writes a line per invocation, or everything."""
+
+    def __init__(self, console: Console, *, everything: bool) -> None:
+        self._console = console
+        self._everything = everything
+
+    def __call__(self, function: str, environment: str, data: bytes) -> None:
+        text = data.decode(errors="replace")
+        if self._everything:
+            for line in text.splitlines():
+                self._console.log(f"{function} {environment[:8]} {line}")
+            return
+        for report in _REPORT.finditer(text):
+            numbers = ", ".join(report["numbers"].strip().split("\t"))
+            self._console.log(f"{function} {environment[:8]} {numbers}")
