@@ -1,18 +1,42 @@
 """The query language: a filter document, compiled once, asked of many documents.
 
+`TOP_LEVEL` and `matcher_operators.FIELD_OPERATORS` are the tables of operators.
+
 Spec: https://www.mongodb.com/docs/manual/reference/operator/query/
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from bson import DatetimeMS
+from bson import DatetimeMS, Regex
 
 from transports.fake.collation import Collation
+from transports.fake.errors import CommandFailure, unsupported
+from transports.fake.expressions import compile_expression
+from transports.fake.matcher_node import (
+    Group,
+    Node,
+    Variables,
+    conjunction,
+    disjunction,
+    negation,
+    predicate,
+)
+from transports.fake.matcher_operators import (
+    Context,
+    bad_value,
+    compile_condition,
+    is_operators,
+    truthy,
+)
+from transports.fake.matcher_schema import compile_schema
+from transports.fake.paths import array_index, split
 from transports.fake.values import Document
+
+NOT_SINGLE_VALUE_FIELD: Final = 54
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,28 +51,237 @@ class Match:
     array_index: int | None = None
 
 
+_NO_INDEX: Final = Match()
+
+
 class Matcher:
     """A compiled filter."""
 
+    def __init__(
+        self, query: Mapping[str, Any], node: Node, variables: Variables, binary: bool
+    ) -> None:
+        self.query = query
+        self.predicate = node.test
+        self._locate = node.locate
+        self._variables = variables
+        self._binary = binary
+
     def __call__(self, document: Document) -> bool:
         """Tell whether the document matches."""
-        raise NotImplementedError
+        return self.predicate(document, self._variables)
 
     def match(self, document: Document) -> Match | None:
         """Return how the document matches; None if it does not."""
-        raise NotImplementedError
+        index = self._locate(document, self._variables)
+        if index is None:
+            return None
+        return _NO_INDEX if index < 0 else Match(index)
 
     def equalities(self) -> dict[str, Any]:
-        """Return path → value of the equalities that seed an upserted document."""
-        raise NotImplementedError
+        """Return path → value of the equalities that seed an upserted document.
+
+        Raises:
+            CommandFailure: 54 if two of them speak of the same path or of a path inside another.
+        """
+        found: dict[str, Any] = {}
+        for path, value in _equalities(self.query):
+            for other in found:
+                if path == other or path.startswith(other + "."):
+                    raise CommandFailure(
+                        NOT_SINGLE_VALUE_FIELD,
+                        f"cannot infer query fields to set, path '{other}' is matched twice",
+                    )
+                if other.startswith(path + "."):
+                    raise CommandFailure(
+                        NOT_SINGLE_VALUE_FIELD,
+                        "cannot infer query fields to set, both paths "
+                        f"'{path}' and '{other}' are matched",
+                    )
+            found[path] = value
+        return found
 
     def index_bounds(self) -> dict[str, list[Any]]:
         """Return path → candidate values: every matching document has one of them there.
 
         "There" includes, as in an index, any element of an array on the path. A path is only
-        listed if an index lookup (by `hash_key`, null standing for missing) loses nothing.
+        listed if an index lookup (by `hash_key`, null standing for missing) loses nothing: no
+        arrays, documents only as a whole, no regular expressions, no numbers in the path. Under
+        a collation nothing but numbers, dates, ids and the like is listed.
         """
-        raise NotImplementedError
+        found: dict[str, list[Any]] = {}
+        for path, values in _candidates(self.query):
+            if any(array_index(part) >= 0 for part in split(path)):
+                continue
+            if not self._binary and any(type(v) in (str, dict) for v in values):
+                continue
+            if path not in found or len(values) < len(found[path]):
+                found[path] = values
+        return found
+
+
+def _equalities(query: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    for name, value in query.items():
+        if name == "$and" or (name == "$or" and len(value) == 1):
+            for member in value:
+                yield from _equalities(member)
+        elif name.startswith("$"):
+            continue
+        elif not is_operators(value):
+            if type(value) is not Regex:
+                yield name, value
+        else:
+            yield from ((name, constant) for constant in _operator_equalities(value))
+
+
+def _operator_equalities(operators: Mapping[str, Any]) -> Iterable[Any]:
+    if "$eq" in operators:
+        yield operators["$eq"]
+    if len(operators.get("$in", ())) == 1 and type(operators["$in"][0]) is not Regex:
+        yield operators["$in"][0]
+    for constant in operators.get("$all", ()):
+        if type(constant) is not Regex and not is_operators(constant):
+            yield constant
+
+
+def _candidates(query: Mapping[str, Any]) -> Iterable[tuple[str, list[Any]]]:
+    for name, value in query.items():
+        if name == "$and":
+            for member in value:
+                yield from _candidates(member)
+            continue
+        if name.startswith("$"):
+            continue
+        operators = value if is_operators(value) else {"$eq": value}
+        for operator, operand in operators.items():
+            values = _operator_candidates(operator, operand)
+            if values is not None and not any(type(v) in (list, Regex) for v in values):
+                yield name, values
+
+
+def _operator_candidates(operator: str, operand: Any) -> list[Any] | None:
+    if operator == "$eq":
+        return [operand]
+    if operator == "$in":
+        return list(operand)
+    if operator == "$all" and operand and not is_operators(operand[0]):
+        return [operand[0]]
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a filter is compiled with.
+
+    Attributes:
+        collation: how strings compare.
+        names: variables that ``$expr`` may use.
+        nested: inside ``$elemMatch``, where ``$expr`` and ``$text`` are refused.
+        context: the same for the operators of fields.
+    """
+
+    collation: Collation | None
+    names: frozenset[str] = frozenset()
+    nested: bool = False
+    context: Context = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "context", Context(self.collation, self._element_test))
+
+    def _element_test(self, query: Mapping[str, Any]) -> Callable[[Any], bool]:
+        inner = Scope(self.collation, self.names, nested=True)
+        test = compile_node(query, inner).test
+        return lambda value: test(value, {})
+
+
+def _members(name: str, operand: Any, scope: Scope) -> list[Node]:
+    if type(operand) is not list:
+        raise bad_value(f"{name} must be an array")
+    if not operand:
+        raise bad_value(f"{name} must be a nonempty array")
+    for member in operand:
+        if type(member) is not dict:
+            raise bad_value("$or/$and/$nor entries need to be full objects")
+    return [compile_node(member, scope) for member in operand]
+
+
+def and_(operand: Any, scope: Scope) -> Node:
+    """``$and``: https://www.mongodb.com/docs/manual/reference/operator/query/and/."""
+    return conjunction(_members("$and", operand, scope))
+
+
+def or_(operand: Any, scope: Scope) -> Node:
+    """``$or``: https://www.mongodb.com/docs/manual/reference/operator/query/or/."""
+    return disjunction(_members("$or", operand, scope))
+
+
+def nor(operand: Any, scope: Scope) -> Node:
+    """``$nor``: https://www.mongodb.com/docs/manual/reference/operator/query/nor/."""
+    return negation([disjunction(_members("$nor", operand, scope))])
+
+
+def expr(operand: Any, scope: Scope) -> Node:
+    """``$expr``: https://www.mongodb.com/docs/manual/reference/operator/query/expr/."""
+    if scope.nested:
+        raise bad_value("$expr can only be applied to the top-level document")
+    expression = compile_expression(operand, variables=scope.names, collation=scope.collation)
+    return predicate(lambda document, variables: truthy(expression(document, variables)))
+
+
+def json_schema(operand: Any, scope: Scope) -> Node:
+    """``$jsonSchema``: https://www.mongodb.com/docs/manual/reference/operator/query/jsonSchema/."""
+    test = compile_schema(operand)
+    return predicate(lambda document, variables: test(document))
+
+
+def _always(result: bool) -> Callable[[Any, Scope], Node]:
+    return lambda operand, scope: predicate(lambda document, variables: result)
+
+
+def _refused(name: str) -> Callable[[Any, Scope], Node]:
+    def refuse(operand: Any, scope: Scope) -> Node:
+        raise unsupported(f"the query operator {name}")
+
+    return refuse
+
+
+TOP_LEVEL: Final[dict[str, Callable[[Any, Scope], Node]]] = {
+    "$and": and_,
+    "$or": or_,
+    "$nor": nor,
+    "$expr": expr,
+    "$jsonSchema": json_schema,
+    "$comment": _always(True),
+    "$alwaysTrue": _always(True),
+    "$alwaysFalse": _always(False),
+    "$text": _refused("$text"),
+    "$where": _refused("$where"),
+    "$sampleRate": _refused("$sampleRate"),
+}
+
+
+def compile_node(query: Mapping[str, Any], scope: Scope) -> Node:
+    """Compile a filter document into a predicate of documents and variables."""
+    nodes: list[Node] = []
+    for name, value in query.items():
+        if name.startswith("$"):
+            operator = TOP_LEVEL.get(name)
+            if operator is None:
+                if name in ("$ref", "$id", "$db"):
+                    nodes += _field(name, value, scope)
+                    continue
+                raise bad_value(
+                    f"unknown top level operator: {name}. If you have a field name that starts "
+                    "with a '$' symbol, consider using $getField or $setField."
+                )
+            nodes.append(operator(value, scope))
+        else:
+            nodes += _field(name, value, scope)
+    return conjunction(nodes)
+
+
+def _field(name: str, value: Any, scope: Scope) -> list[Node]:
+    path = split(name)
+    return [Group([c]).on(path) for c in compile_condition(value, scope.context)]
 
 
 def compile_filter(
@@ -69,4 +302,8 @@ def compile_filter(
     Raises:
         CommandFailure: as a server refuses the filter (2 BadValue, …).
     """
-    raise NotImplementedError
+    variables = dict(let or {})
+    scope = Scope(collation, frozenset(variables))
+    if now is not None:
+        variables["NOW"] = now
+    return Matcher(query, compile_node(query, scope), variables, collation is None)

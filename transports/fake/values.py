@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable
 from decimal import Decimal
 from typing import Any, Final
 
@@ -66,7 +66,7 @@ class _NaN:
         return self is other
 
 
-_NAN: Final = _NaN()
+NAN_KEY: Final = _NaN()
 
 NUMBER: Final = 10
 STRING: Final = 15
@@ -182,8 +182,8 @@ def regex_options(value: Regex[Any]) -> str:
 def _number_key(value: Any) -> Any:
     if type(value) is Decimal128:
         value = value.to_decimal()
-        return _NAN if value.is_nan() else value
-    return _NAN if value != value else value
+        return NAN_KEY if value.is_nan() else value
+    return NAN_KEY if value != value else value
 
 
 def _payload(value: Any, collation: Collation | None) -> Any:

@@ -1,0 +1,568 @@
+"""Array expressions.
+
+Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation/#array-expression-operators
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from transports.fake.errors import CommandFailure
+from transports.fake.expressions.arithmetic import type_name
+from transports.fake.expressions.conditions import truthy
+from transports.fake.expressions.names import check_variable_name
+from transports.fake.expressions.numbers import whole
+from transports.fake.expressions.ordering import compile_value_order
+from transports.fake.expressions.scope import (
+    Constant,
+    Expression,
+    Operator,
+    Scope,
+    Variables,
+    arguments,
+    check_count,
+    fixed,
+    folded,
+    is_nullish,
+    named_arguments,
+    variadic,
+)
+from transports.fake.values import MISSING, NUMBER_TYPES, Document, equal, sort_key
+
+
+def element_at(array: Any, index: Any) -> Any:
+    """``$arrayElemAt``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/arrayElemAt/."""
+    if is_nullish(array) or is_nullish(index):
+        return None
+    if type(array) is not list:
+        raise CommandFailure(
+            28689, f"$arrayElemAt's first argument must be an array, but is {type_name(array)}"
+        )
+    if type(index) not in NUMBER_TYPES:
+        raise CommandFailure(
+            28690,
+            f"$arrayElemAt's second argument must be a numeric value, but is {type_name(index)}",
+        )
+    position = whole(index)
+    if position is None or not -(2**31) <= position < 2**31:
+        raise CommandFailure(
+            28691,
+            f"$arrayElemAt's second argument must be representable as a 32-bit integer: {index}",
+        )
+    if -len(array) <= position < len(array):
+        return array[position]
+    return MISSING
+
+
+def _end(name: str, position: int) -> Callable[[Any], Any]:
+    def end(array: Any) -> Any:
+        if is_nullish(array):
+            return None
+        if type(array) is not list:
+            raise CommandFailure(
+                28689, f"{name}'s argument must be an array, but is {type_name(array)}"
+            )
+        return array[position] if array else MISSING
+
+    end.__doc__ = f"``{name}``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/{name[1:]}/."
+    return end
+
+
+def array_to_object(value: Any) -> Any:
+    """``$arrayToObject``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/arrayToObject/."""
+    if is_nullish(value):
+        return None
+    if type(value) is not list:
+        raise CommandFailure(
+            40386, f"$arrayToObject requires an array input, found: {type_name(value)}"
+        )
+    built: Document = {}
+    for element in value:
+        name, member = _pair(element, type(value[0]) is list)
+        if "\0" in name:
+            raise CommandFailure(4940400, "Key field cannot contain an embedded null byte")
+        built[name] = member
+    return built
+
+
+def _pair(element: Any, lists: bool) -> tuple[str, Any]:
+    if lists:
+        if type(element) is not list:
+            raise CommandFailure(
+                40396,
+                f"$arrayToObject requires a consistent input format. Found: {type_name(element)}",
+            )
+        if len(element) != 2:
+            raise CommandFailure(
+                40397,
+                f"$arrayToObject requires an array of size 2 arrays,found array of size: {len(element)}",
+            )
+        name, member = element
+        if type(name) is not str:
+            raise CommandFailure(
+                40395,
+                f"$arrayToObject requires an array of key-value pairs, where the key must be of type string. Found key type: {type_name(name)}",
+            )
+        return name, member
+    if type(element) is not dict:
+        code = 40391 if type(element) is list else 40398
+        raise CommandFailure(
+            code, f"Unrecognised input type format for $arrayToObject: {type_name(element)}"
+        )
+    if len(element) != 2:
+        raise CommandFailure(
+            40392,
+            f"$arrayToObject requires an object keys of 'k' and 'v'. Found incorrect number of keys:{len(element)}",
+        )
+    if "k" not in element or "v" not in element:
+        raise CommandFailure(40393, "$arrayToObject requires an object with keys 'k' and 'v'.")
+    if type(element["k"]) is not str:
+        raise CommandFailure(
+            40394,
+            "$arrayToObject requires an object with keys 'k' and 'v', where the value of 'k' must be of type string.",
+        )
+    return element["k"], element["v"]
+
+
+def concat_arrays(values: list[Any]) -> Any:
+    """``$concatArrays``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/concatArrays/."""
+    joined: list[Any] = []
+    for value in values:
+        if is_nullish(value):
+            return None
+        if type(value) is not list:
+            raise CommandFailure(
+                28664, f"$concatArrays only supports arrays, not {type_name(value)}"
+            )
+        joined += value
+    return joined
+
+
+def in_(operand: Any, scope: Scope) -> Expression:
+    """``$in``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/in/."""
+    given = arguments(operand)
+    check_count("$in", len(given), 2, 2)
+    value, array = (scope.compile(argument) for argument in given)
+    collation = scope.collation
+
+    def test(document: Document, variables: Variables) -> bool:
+        sought = value(document, variables)
+        elements = array(document, variables)
+        if type(elements) is not list:
+            raise CommandFailure(
+                40081, f"$in requires an array as a second argument, found: {type_name(elements)}"
+            )
+        return any(equal(sought, element, collation) for element in elements)
+
+    return folded(test, [value, array])
+
+
+def index_of_array(operand: Any, scope: Scope) -> Expression:
+    """``$indexOfArray``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/indexOfArray/."""
+    given = arguments(operand)
+    check_count("$indexOfArray", len(given), 2, 4)
+    parts = [scope.compile(argument) for argument in given]
+    collation = scope.collation
+
+    def find(document: Document, variables: Variables) -> Any:
+        array, sought, *bounds = [part(document, variables) for part in parts]
+        if is_nullish(array):
+            return None
+        if type(array) is not list:
+            raise CommandFailure(
+                40090,
+                f"$indexOfArray requires an array as a first argument, found: {type_name(array)}",
+            )
+        limits = [
+            _bound(bound, what) for bound, what in zip(bounds, ("starting", "ending"), strict=False)
+        ]
+        start = limits[0] if limits else 0
+        end = min(limits[1], len(array)) if len(limits) > 1 else len(array)
+        for index in range(start, end):
+            if equal(array[index], sought, collation):
+                return index
+        return -1
+
+    return folded(find, parts)
+
+
+def _bound(value: Any, what: str) -> int:
+    number = whole(value) if type(value) in NUMBER_TYPES else None
+    if number is None:
+        raise CommandFailure(
+            40096,
+            f"$indexOfArray requires an integral {what} index, found a value of type: {type_name(value)}",
+        )
+    if number < 0:
+        raise CommandFailure(
+            40097, f"$indexOfArray requires a nonnegative {what} index, found: {number}"
+        )
+    return number
+
+
+def is_array(value: Any) -> bool:
+    """``$isArray``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/isArray/."""
+    return type(value) is list
+
+
+def size(value: Any) -> int:
+    """``$size``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/size/."""
+    if type(value) is not list:
+        raise CommandFailure(
+            17124, f"The argument to $size must be an array, but was of type: {type_name(value)}"
+        )
+    return len(value)
+
+
+def reverse_array(value: Any) -> Any:
+    """``$reverseArray``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/reverseArray/."""
+    if is_nullish(value):
+        return None
+    if type(value) is not list:
+        raise CommandFailure(
+            34435,
+            f"The argument to $reverseArray must be an array, but was of type: {type_name(value)}",
+        )
+    return value[::-1]
+
+
+def range_(start: Any, end: Any, step: Any = 1) -> list[int]:
+    """``$range``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/range/."""
+    numbers = []
+    for value, what, code in (
+        (start, "starting", 34443),
+        (end, "ending", 34445),
+        (step, "step", 34447),
+    ):
+        if type(value) not in NUMBER_TYPES:
+            raise CommandFailure(
+                code,
+                f"$range requires a numeric {what} value, found value of type: {type_name(value)}",
+            )
+        number = whole(value)
+        if number is None or not -(2**31) <= number < 2**31:
+            raise CommandFailure(
+                code + 1,
+                f"$range requires a {what} value that can be represented as a 32-bit integer, found value: {value}",
+            )
+        numbers.append(number)
+    if numbers[2] == 0:
+        raise CommandFailure(34449, "$range requires a non-zero step value")
+    return list(range(*numbers))
+
+
+def slice_(array: Any, position: Any, count: Any = MISSING) -> Any:
+    """``$slice``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/slice/."""
+    if is_nullish(array) or is_nullish(position) or count is None:
+        return None
+    if type(array) is not list:
+        raise CommandFailure(
+            28724, f"First argument to $slice must be an array, but is of type: {type_name(array)}"
+        )
+    first = _slice_number(position, "Second", 28725)
+    if count is MISSING:
+        if first >= 0:
+            return array[:first]
+        return array[first:]
+    length = _slice_number(count, "Third", 28727)
+    if length <= 0:
+        raise CommandFailure(28729, f"Third argument to $slice must be positive: {length}")
+    start = max(len(array) + first, 0) if first < 0 else first
+    return array[start : start + length]
+
+
+def _slice_number(value: Any, which: str, code: int) -> int:
+    if type(value) not in NUMBER_TYPES:
+        raise CommandFailure(
+            code, f"{which} argument to $slice must be numeric, but is of type: {type_name(value)}"
+        )
+    number = whole(value)
+    if number is None or not -(2**31) <= number < 2**31:
+        raise CommandFailure(
+            code + 1,
+            f"{which} argument to $slice can't be represented as a 32-bit integer: {value}",
+        )
+    return number
+
+
+def _slice(operand: Any, scope: Scope) -> Expression:
+    given = arguments(operand)
+    check_count("$slice", len(given), 2, 3)
+    parts = [scope.compile(argument) for argument in given]
+
+    def cut(document: Document, variables: Variables) -> Any:
+        values = [part(document, variables) for part in parts]
+        if len(values) == 3 and values[2] is MISSING:
+            return None
+        return slice_(*values)
+
+    return folded(cut, parts)
+
+
+def _elements(operator: str, value: Any, code: int) -> list[Any] | None:
+    """Return the array an operator works on; None for a nullish one."""
+    if type(value) is list:
+        return value
+    if is_nullish(value):
+        return None
+    raise CommandFailure(code, f"input to {operator} must be an array not {type_name(value)}")
+
+
+def map_(operand: Any, scope: Scope) -> Expression:
+    """``$map``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/map/."""
+    given = named_arguments(
+        "$map", operand, {"input": 16880, "in": 16882}, ("as",), not_an_object=16878, unknown=16879
+    )
+    source = scope.compile(given["input"])
+    name = _name(given, "as")
+    body = scope.binding(name).compile(given["in"])
+
+    def mapped(document: Document, variables: Variables) -> Any:
+        elements = _elements("$map", source(document, variables), 16883)
+        if elements is None:
+            return None
+        inner = dict(variables)
+        results = []
+        for element in elements:
+            inner[name] = element
+            value = body(document, inner)
+            results.append(None if value is MISSING else value)
+        return results
+
+    return mapped
+
+
+def _name(given: Document, argument: str) -> str:
+    name = given.get(argument, "this")
+    if type(name) is not str:
+        raise CommandFailure(16866, "variable names must be strings")
+    if argument in given:
+        check_variable_name(name)
+    return name
+
+
+def filter_(operand: Any, scope: Scope) -> Expression:
+    """``$filter``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/filter/."""
+    given = named_arguments(
+        "$filter",
+        operand,
+        {"input": 28648, "cond": 28650},
+        ("as", "limit"),
+        not_an_object=28646,
+        unknown=28647,
+    )
+    source = scope.compile(given["input"])
+    name = _name(given, "as")
+    condition = scope.binding(name).compile(given["cond"])
+    limit = scope.compile(given["limit"]) if "limit" in given else Constant(None)
+
+    def filtered(document: Document, variables: Variables) -> Any:
+        elements = _elements("$filter", source(document, variables), 28651)
+        if elements is None:
+            return None
+        most = _limit(limit(document, variables))
+        inner = dict(variables)
+        results: list[Any] = []
+        for element in elements:
+            inner[name] = element
+            if truthy(condition(document, inner)):
+                results.append(element)
+                if len(results) == most:
+                    break
+        return results
+
+    return filtered
+
+
+def _limit(value: Any) -> int | None:
+    if is_nullish(value):
+        return None
+    number = whole(value) if type(value) in NUMBER_TYPES else None
+    if number is None:
+        raise CommandFailure(
+            327391, f"$filter: limit must be represented as a 32-bit integral value: {value}"
+        )
+    if number <= 0:
+        raise CommandFailure(327392, f"$filter: limit must be greater than 0: {number}")
+    return number
+
+
+def reduce_(operand: Any, scope: Scope) -> Expression:
+    """``$reduce``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/reduce/."""
+    given = named_arguments(
+        "$reduce",
+        operand,
+        {"input": 40077, "initialValue": 40078, "in": 40079},
+        not_an_object=40075,
+        unknown=40076,
+    )
+    source, initial = scope.compile(given["input"]), scope.compile(given["initialValue"])
+    body = scope.binding("this", "value").compile(given["in"])
+
+    def reduced(document: Document, variables: Variables) -> Any:
+        elements = source(document, variables)
+        if is_nullish(elements):
+            return None
+        if type(elements) is not list:
+            raise CommandFailure(
+                40080, f"$reduce requires that 'input' be an array, found: {elements!r}"
+            )
+        inner = dict(variables)
+        inner["value"] = initial(document, variables)
+        for element in elements:
+            inner["this"] = element
+            inner["value"] = body(document, inner)
+        return inner["value"]
+
+    return reduced
+
+
+def zip_(operand: Any, scope: Scope) -> Expression:
+    """``$zip``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/zip/."""
+    given = named_arguments(
+        "$zip",
+        operand,
+        {},
+        ("inputs", "useLongestLength", "defaults"),
+        not_an_object=34460,
+        unknown=34464,
+    )
+    if type(given.get("inputs", [])) is not list:
+        raise CommandFailure(34461, "inputs must be an array of expressions")
+    if not given.get("inputs"):
+        raise CommandFailure(34465, "$zip requires at least one input array")
+    longest = given.get("useLongestLength", False)
+    if type(longest) is not bool:
+        raise CommandFailure(34463, "useLongestLength must be a bool")
+    defaults = given.get("defaults", [])
+    if type(defaults) is not list:
+        raise CommandFailure(34462, "defaults must be an array of expressions")
+    if defaults and not longest:
+        raise CommandFailure(34466, "cannot specify defaults unless useLongestLength is true")
+    if defaults and len(defaults) != len(given["inputs"]):
+        raise CommandFailure(34467, "defaults and inputs must have the same length")
+    sources = [scope.compile(source) for source in given["inputs"]]
+    fills = [scope.compile(default) for default in defaults] or [Constant(None)] * len(sources)
+
+    def zipped(document: Document, variables: Variables) -> Any:
+        arrays = []
+        for source in sources:
+            array = source(document, variables)
+            if is_nullish(array):
+                return None
+            if type(array) is not list:
+                raise CommandFailure(
+                    34468, f"$zip found a non-array expression in input: {array!r}"
+                )
+            arrays.append(array)
+        filled = [fill(document, variables) for fill in fills]
+        length = (max if longest else min)(len(array) for array in arrays)
+        return [
+            [
+                array[i] if i < len(array) else (None if fill is MISSING else fill)
+                for array, fill in zip(arrays, filled, strict=True)
+            ]
+            for i in range(length)
+        ]
+
+    return zipped
+
+
+def sort_array(operand: Any, scope: Scope) -> Expression:
+    """``$sortArray``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/sortArray/."""
+    given = named_arguments(
+        "$sortArray",
+        operand,
+        {"input": 2942502, "sortBy": 2942503},
+        not_an_object=2942500,
+        unknown=2942501,
+    )
+    source = scope.compile(given["input"])
+    order = compile_value_order(given["sortBy"], scope.collation)
+
+    def sort(document: Document, variables: Variables) -> Any:
+        value = source(document, variables)
+        if is_nullish(value):
+            return None
+        if type(value) is not list:
+            raise CommandFailure(
+                2942504,
+                f"The input argument to $sortArray must be an array, but was of type: {type_name(value)}",
+            )
+        return order(value)
+
+    return folded(sort, [source])
+
+
+def _n_of(name: str, choose: Callable[[list[Any], int, Scope], list[Any]]) -> Operator:
+    def operator(operand: Any, scope: Scope) -> Expression:
+        given = named_arguments(
+            name,
+            operand,
+            {"n": 5787906, "input": 5787907},
+            not_an_object=5787900,
+            unknown=5787901,
+        )
+        source, count = scope.compile(given["input"]), scope.compile(given["n"])
+
+        def chosen(document: Document, variables: Variables) -> Any:
+            n = check_n(name, count(document, variables))
+            value = source(document, variables)
+            if is_nullish(value):
+                return None
+            if type(value) is not list:
+                raise CommandFailure(5788200, "Input must be an array")
+            return choose(value, n, scope)
+
+        return folded(chosen, [source, count])
+
+    operator.__doc__ = f"``{name}``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/{name[1:]}-array-element/."
+    return operator
+
+
+def check_n(name: str, value: Any) -> int:
+    """Return the ``n`` of ``$firstN`` and its relatives, or raise."""
+    if type(value) not in NUMBER_TYPES:
+        raise CommandFailure(
+            5787902, f"Value for 'n' must be of integral type, but found {value!r}"
+        )
+    number = whole(value)
+    if number is None:
+        raise CommandFailure(
+            5787903, f"Value for 'n' must be of integral type, but found {value!r}"
+        )
+    if number <= 0:
+        raise CommandFailure(5787908, f"'n' must be greater than 0, found {number}")
+    return number
+
+
+def _ranked(values: list[Any], n: int, scope: Scope, reverse: bool) -> list[Any]:
+    present = [value for value in values if not is_nullish(value)]
+    ordered = sorted(present, key=lambda value: sort_key(value, scope.collation), reverse=reverse)
+    return ordered[:n]
+
+
+ARRAYS: Final[dict[str, Operator]] = {
+    "$arrayElemAt": fixed("$arrayElemAt", element_at, 2),
+    "$arrayToObject": fixed("$arrayToObject", array_to_object, 1),
+    "$concatArrays": variadic(concat_arrays),
+    "$filter": filter_,
+    "$first": fixed("$first", _end("$first", 0), 1),
+    "$firstN": _n_of("$firstN", lambda values, n, scope: values[:n]),
+    "$in": in_,
+    "$indexOfArray": index_of_array,
+    "$isArray": fixed("$isArray", is_array, 1),
+    "$last": fixed("$last", _end("$last", -1), 1),
+    "$lastN": _n_of("$lastN", lambda values, n, scope: values[-n:]),
+    "$map": map_,
+    "$maxN": _n_of("$maxN", lambda values, n, scope: _ranked(values, n, scope, True)),
+    "$minN": _n_of("$minN", lambda values, n, scope: _ranked(values, n, scope, False)),
+    "$range": fixed("$range", range_, 2, 3),
+    "$reduce": reduce_,
+    "$reverseArray": fixed("$reverseArray", reverse_array, 1),
+    "$size": fixed("$size", size, 1),
+    "$slice": _slice,
+    "$sortArray": sort_array,
+    "$zip": zip_,
+}

@@ -1,0 +1,206 @@
+"""Arithmetic on BSON numbers: which type a result has, what overflows to what.
+
+int32 widens to int64, int64 to double; a double makes a double; a Decimal128 makes a Decimal128
+and takes doubles rounded to 15 digits, as the server does. Used by expressions, accumulators and
+the update operators ``$inc`` and ``$mul``.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Any, Final
+
+from bson import Decimal128, Int64
+from bson.decimal128 import create_decimal128_context
+
+from transports.fake.values import integer
+
+DECIMAL: Final[Context] = create_decimal128_context()
+_FIFTEEN_DIGITS: Final = Context(prec=15, rounding=ROUND_HALF_EVEN)
+
+Number = int | Int64 | float | Decimal128
+
+
+def to_decimal(value: Any) -> Decimal:
+    """Return a number as the server converts it for decimal arithmetic.
+
+    A double gets exactly 15 significant digits: 0.1 is ``0.100000000000000``.
+    """
+    if type(value) is Decimal128:
+        return value.to_decimal()
+    if type(value) is not float:
+        return Decimal(value)
+    if math.isnan(value) or math.isinf(value):
+        return Decimal(value)
+    exact = Decimal(value)
+    if not exact:
+        return Decimal("-0") if math.copysign(1, value) < 0 else Decimal(0)
+    rounded = _FIFTEEN_DIGITS.plus(exact)
+    return rounded.quantize(Decimal((0, (1,), rounded.adjusted() - 14)), context=DECIMAL)
+
+
+def decimal_value(value: Decimal) -> Decimal128:
+    """Return a `Decimal` as a BSON value, rounded to 34 digits."""
+    return Decimal128(DECIMAL.plus(value) if not value.is_nan() else Decimal("NaN"))
+
+
+def to_float(value: Any) -> float:
+    """Return a number as a double."""
+    if type(value) is Decimal128:
+        return float(value.to_decimal())
+    return float(value)
+
+
+def widest(*values: Any) -> type:
+    """Return the type that arithmetic on the numbers works in: int, Int64, float or Decimal128."""
+    kinds = {type(value) for value in values}
+    for kind in (Decimal128, float, Int64):
+        if kind in kinds:
+            return kind
+    return int
+
+
+def add(left: Any, right: Any) -> Any:
+    """Return the sum of two numbers."""
+    kind = widest(left, right)
+    if kind is float:
+        return to_float(left) + to_float(right)
+    if kind is Decimal128:
+        return decimal_value(DECIMAL.add(to_decimal(left), to_decimal(right)))
+    return integer(int(left) + int(right), wide=kind is Int64)
+
+
+def subtract(left: Any, right: Any) -> Any:
+    """Return the difference of two numbers."""
+    kind = widest(left, right)
+    if kind is float:
+        return to_float(left) - to_float(right)
+    if kind is Decimal128:
+        return decimal_value(DECIMAL.subtract(to_decimal(left), to_decimal(right)))
+    return integer(int(left) - int(right), wide=kind is Int64)
+
+
+def multiply(left: Any, right: Any) -> Any:
+    """Return the product of two numbers."""
+    kind = widest(left, right)
+    if kind is float:
+        return to_float(left) * to_float(right)
+    if kind is Decimal128:
+        return decimal_value(DECIMAL.multiply(to_decimal(left), to_decimal(right)))
+    return integer(int(left) * int(right), wide=kind is Int64)
+
+
+def is_zero(value: Any) -> bool:
+    """Tell whether a number is zero of any type and sign."""
+    return value.to_decimal().is_zero() if type(value) is Decimal128 else value == 0
+
+
+def whole(value: Any) -> int | None:
+    """Return a number that is a whole one of any type as an `int`; None for the others."""
+    kind = type(value)
+    if kind is int or kind is Int64:
+        return int(value)
+    if kind is float:
+        return int(value) if value.is_integer() else None
+    if kind is Decimal128:
+        number = value.to_decimal()
+        if number.is_finite() and number == number.to_integral_value():
+            return int(number)
+    return None
+
+
+class DoubleDouble:
+    """A sum of doubles kept in two: what the server's ``$sum`` and ``$avg`` add with."""
+
+    __slots__ = ("addend", "special", "total")
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self.addend = 0.0
+        self.special = 0.0
+
+    def add(self, value: float) -> None:
+        """Add one double (Knuth's two-sum keeps the rounding error)."""
+        self.special += value
+        total = self.total
+        result = total + value
+        part = result - total
+        self.addend += (total - (result - part)) + (value - part)
+        self.total = result
+
+    def add_integer(self, value: int) -> None:
+        """Add an int64 without losing the digits a double has no room for."""
+        high = float(value & ~0xFFFFFFFF) if abs(value) > 1 << 53 else float(value)
+        self.add(high)
+        if abs(value) > 1 << 53:
+            self.add(float(value - int(high)))
+
+    def result(self) -> float:
+        """Return the sum as one double."""
+        total = self.total + self.addend
+        return self.special if math.isnan(total) or math.isinf(total) else total
+
+
+class Sum:
+    """A running sum of numbers of any types; the result has the widest type seen."""
+
+    __slots__ = ("decimals", "doubles", "integers", "kind")
+
+    def __init__(self) -> None:
+        self.integers = 0
+        self.doubles: DoubleDouble | None = None
+        self.decimals: Decimal | None = None
+        self.kind: type = int
+
+    def add(self, value: Any) -> None:
+        """Add one number."""
+        kind = type(value)
+        if kind is int:
+            self.integers += value
+        elif kind is float:
+            if self.doubles is None:
+                self.doubles = DoubleDouble()
+                if self.kind is not Decimal128:
+                    self.kind = float
+            self.doubles.add(value)
+        elif kind is Int64:
+            self.integers += int(value)
+            if self.kind is int:
+                self.kind = Int64
+        else:
+            self.kind = Decimal128
+            decimals = self.decimals if self.decimals is not None else Decimal(0)
+            self.decimals = DECIMAL.add(decimals, value.to_decimal())
+
+    def result(self) -> Any:
+        """Return the sum with its BSON type."""
+        if self.kind is int or self.kind is Int64:
+            return integer(self.integers, wide=self.kind is Int64)
+        if self.kind is float:
+            return self.as_float()
+        return Decimal128(self.as_decimal())
+
+    def as_float(self) -> float:
+        """Return the sum as a double."""
+        if self.doubles is None:
+            return float(self.integers)
+        if self.integers:
+            total = DoubleDouble()
+            total.total, total.addend, total.special = (
+                self.doubles.total,
+                self.doubles.addend,
+                self.doubles.special,
+            )
+            total.add_integer(self.integers)
+            return total.result()
+        return self.doubles.result()
+
+    def as_decimal(self) -> Decimal:
+        """Return the sum as a decimal."""
+        total = self.decimals if self.decimals is not None else Decimal(0)
+        if self.integers:
+            total = DECIMAL.add(total, Decimal(self.integers))
+        if self.doubles is not None:
+            total = DECIMAL.add(total, to_decimal(self.doubles.result()))
+        return DECIMAL.plus(total)
