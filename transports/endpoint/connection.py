@@ -9,6 +9,7 @@ so that its going away is noticed; while the client does not read, nothing more 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import Coroutine
@@ -81,6 +82,10 @@ class _Flow:
 
     reading_paused: bool = False
     writable: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class _BrokenOff(Exception):
+    """The server broke off the connection upstream, and so does the endpoint."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -186,7 +191,7 @@ class ClientConnection(asyncio.Protocol):
                 if self._gone and not _is_unacknowledged(event):
                     continue
                 await self._answer(event)
-        except wire.ProtocolError as exc:
+        except (wire.ProtocolError, _BrokenOff) as exc:
             logger.info("client %d is closed: %s", self._client.connection_id, exc)
         except ConnectionLost as exc:
             # The server's connection broke, so this one does: the driver knows what that means.
@@ -349,6 +354,8 @@ class ClientConnection(asyncio.Protocol):
         except CarriageError as exc:
             if "SystemOverloadedError" not in exc.labels:
                 host.topology.doubt()
+            if exc.closes_connection:
+                raise _BrokenOff(exc.message) from exc
             return bson.encode(error_reply(exc.code, exc.code_name, exc.message, exc.labels))
         except Exception as exc:
             logger.exception("%s on %s failed in the backend", request.name, request.database)
@@ -384,15 +391,15 @@ class ClientConnection(asyncio.Protocol):
             "cursors": [bson.Int64(cursor)],
             "$db": get_more.database,
         }
-        await self._run(
-            Request(
-                server=get_more.server,
-                message=bytes(5) + bson.encode(command),
-                name="killCursors",
-                database=get_more.database,
-                client=self._client,
-            )
+        request = Request(
+            server=get_more.server,
+            message=bytes(5) + bson.encode(command),
+            name="killCursors",
+            database=get_more.database,
+            client=self._client,
         )
+        with contextlib.suppress(_BrokenOff):
+            await self._run(request)
 
     # -- writing -----------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from transports.endpoint.elements import (
 )
 
 OP_REPLY, OP_QUERY, OP_GET_MORE, OP_COMPRESSED, OP_MSG = 1, 2004, 2005, 2012, 2013
+_SERVED = frozenset({OP_QUERY, OP_GET_MORE, OP_COMPRESSED, OP_MSG})
 
 CHECKSUM_PRESENT = 1 << 0
 MORE_TO_COME = 1 << 1
@@ -148,6 +149,8 @@ class Decoder:
             return None
         length, request_id, _, opcode = _HEADER.unpack_from(buffer)
         self._check_length(length)
+        if opcode not in _SERVED:  # before the rest of it is waited for
+            raise ProtocolError(f"opcode {opcode} is not served")
         if len(buffer) < length:
             return None
         payload = self._take(length)

@@ -118,6 +118,7 @@ class RelayBackend:
                 code=6,
                 code_name="HostUnreachable",
                 labels=_labels(request),
+                closes_connection=True,
             ) from exc
         finally:
             if done and upstream is not None:
