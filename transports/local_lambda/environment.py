@@ -201,15 +201,18 @@ class Environment:
         await self._has_ended(_KILL_S)
 
     def freeze(self) -> None:
-        """SIGSTOP to the whole process group."""
-        if self._process is not None:
-            self._frozen = True
+        """SIGSTOP to the whole process group; if it is finishing, as soon as it is idle.
+
+        Stopped any earlier, it would not be there to take the event that is meant to be stuck.
+        """
+        self._frozen = True
+        if self._process is not None and self.state is not State.FINISHING:
             self._process.signal_group(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """SIGCONT to the whole process group."""
+        self._frozen = False
         if self._process is not None:
-            self._frozen = False
             self._process.signal_group(signal.SIGCONT)
 
     def check_memory(self) -> None:
@@ -261,6 +264,8 @@ class Environment:
         self._cancel_timer()
         if self._init_duration_ms is None:
             self._init_duration_ms = (self._loop.time() - self._started) * 1000
+        if self._frozen and self._process is not None:
+            self._process.signal_group(signal.SIGSTOP)
         if self._pending is not None:
             invocation, self._pending = self._pending, None
             self._deliver(invocation)

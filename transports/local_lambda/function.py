@@ -63,7 +63,6 @@ class Function:
         log_sink: LogSink | None = None,
     ) -> None:
         self.configuration = configuration
-        self.removed = False
         self.concurrent_executions = 0
         self.max_concurrent_executions = 0
         self.invocations = 0
@@ -82,6 +81,7 @@ class Function:
         self._generation = 0
         self._sandbox: asyncio.Task[Sandbox] | None = None
         self._stopping: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     # --- invocations ---
 
@@ -145,6 +145,8 @@ class Function:
     async def _start(
         self, version: str, phase: Literal["init", "invoke"], init_timeout_s: float
     ) -> Environment:
+        if self._closed:  # the environment it was in, or was waiting for, was shut down
+            raise ServiceError(503, "ServiceException", "the local Lambda is shutting down")
         configuration = self.configuration
         name = configuration.name
         log_sink = self._log_sink
@@ -230,7 +232,7 @@ class Function:
 
     async def aclose(self) -> None:
         """Shut every environment down, whatever it does. Bounded."""
-        self.removed = True
+        self._closed = True
         if self._sandbox is not None:
             self._sandbox.cancel()
         for environment in list(self._environments.values()):

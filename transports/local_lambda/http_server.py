@@ -25,6 +25,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 # aiohttp hands over what arrived up to this size at once; its default of 64 KiB costs a large
 # payload a pause and a resume of the socket each time.
 _READ_BUFFER_BYTES = 1 << 20
+_FLUSH_S = 0.2
 
 
 class HttpServer:
@@ -34,8 +35,12 @@ class HttpServer:
     """
 
     def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._in_progress = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._server = web.Server(
-            handler,
+            self._handle,
             access_log=None,
             auto_decompress=False,
             read_bufsize=_READ_BUFFER_BYTES,
@@ -49,6 +54,16 @@ class HttpServer:
         self._listener = await loop.create_server(self._server, host, port)
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
+
+    async def _handle(self, request: Request) -> Response:
+        self._in_progress += 1
+        self._quiet.clear()
+        try:
+            return await self._handler(request)
+        finally:
+            self._in_progress -= 1
+            if not self._in_progress:
+                self._quiet.set()
 
     def stop_listening(self) -> None:
         """Accept no further connection; those open go on."""
@@ -64,9 +79,12 @@ class HttpServer:
     async def aclose(self, timeout_s: float) -> None:
         """Wait for open requests up to ``timeout_s``, then close everything."""
         self.stop_listening()
-        self._server.pre_shutdown()
         with contextlib.suppress(TimeoutError):
-            await self._server.shutdown(timeout_s)
+            await asyncio.wait_for(self._quiet.wait(), timeout_s)
+        # aiohttp's own wait is for the writing of answers. It would also wait for the rest of a
+        # body whose sender has gone away in the middle, hence not for long.
+        self._server.pre_shutdown()
+        await self._server.shutdown(_FLUSH_S)
 
 
 async def read_body(request: Request, limit: int) -> bytes | None:

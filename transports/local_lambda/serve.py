@@ -17,10 +17,10 @@ from transports.local_lambda.service import LocalLambda
 
 async def serve(
     functions: Iterable[FunctionConfiguration],
-    *,
     host: str = "127.0.0.1",
     port: int = 0,
     on_ready: Callable[[LocalLambda], Awaitable[None] | None] | None = None,
+    *,
     log_sink: LogSink | None = None,
     account_concurrency: int = 1000,
     region: str = "us-east-1",
