@@ -13,7 +13,6 @@ from typing import Any
 
 from rich import box
 from rich.console import Console as RichConsole
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -98,7 +97,7 @@ class Console:
         )
         for column in columns:
             table.add_column(
-                escape(column.title),
+                column.title,
                 justify="right" if column.numeric else "left",
                 style=column.style,
                 no_wrap=not terminal,

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+import signal
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+OdmHere = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "nothing to serve"),
+        (["--embedded", "--mongodb-uri", "mongodb://localhost"], "not both"),
+        (["--mongodb-uri", "fake:///x"], "needs a mongodb:// URI"),
+        (["--function", "hello"], "name=module.function"),
+        (["--function", "hello=app.handler,cod=x"], "code=PATH"),
+        (["--function", "hello=app.handler,code=/nowhere"], "neither a directory"),
+        (["--function", "hel lo=app.handler"], "function name"),
+        (["--function", "hello=app.handler", "--env", "NAME"], "NAME=VALUE"),
+        (["--function", "hello=app.handler", "--memory", "1"], "128 to 10240"),
+    ],
+)
+def test_wrong_usage_is_told_with_what_to_write(
+    odm_here: OdmHere, arguments: list[str], told: str
+) -> None:
+    ran = odm_here("local", "--port", "0", *arguments)
+    assert ran.code == 2
+    assert told in ran.err
+    assert ran.out == ""
+
+
+@pytest.fixture
+def greeter(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(
+        "import os\n"
+        "def handler(event, context):\n"
+        "    print('greeting', event['name'])\n"
+        "    return os.environ['GREETING'] + ' ' + event['name']\n"
+    )
+    return tmp_path
+
+
+def test_a_function_is_served_until_ctrl_c_and_summed_up(watched: Any, greeter: Path) -> None:
+    watched.start(
+        *("local", "--function", f"hello=app.handler,code={greeter}", "--env", "GREETING=Hei"),
+        *("--port", "0", "--verbose", "--logs"),
+    )
+    endpoint = watched.wait_for("endpoint", on="stdout").split()[1]
+    request = urllib.request.Request(
+        f"{endpoint}/2015-03-31/functions/hello/invocations", data=b'{"name": "Ada"}'
+    )
+    with urllib.request.urlopen(request) as response:
+        assert json.load(response) == "Hei Ada"
+    watched.signal(signal.SIGINT)
+    ran = watched.finish()
+    assert ran.code == 130
+    assert "greeting Ada" in ran.err
+    assert "hello: 1 invocation, 1 cold start, 0 throttles, 0 errors" in ran.err
+    assert watched.left_behind() == []
+
+
+def test_the_proxy_function_is_served_with_a_url_that_answers(
+    watched: Any, odm_here: OdmHere, mongod: None
+) -> None:
+    watched.start("local", "--embedded", "--port", "0", "--concurrency", "1", "--verbose")
+    url = watched.wait_for("lambda://", on="stdout").split()[1]
+    ran = odm_here("ping", url, "--json", "-c", "1")
+    assert ran.code == 0, ran.err
+    document = json.loads(ran.out)
+    assert document["transport"] == "lambda"
+    assert document["server"]["version"].startswith("6.")
+    assert document["cold_starts"] == 1
+    assert document["function"]["release"]
+    watched.signal(signal.SIGTERM)
+    ran = watched.finish()
+    assert ran.code == 143
+    assert "db-proxy: " in ran.err
+    assert watched.left_behind() == []
