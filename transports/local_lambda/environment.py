@@ -9,6 +9,7 @@ elsewhere. Specification: https://docs.aws.amazon.com/lambda/latest/dg/lambda-ru
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import signal
 import time
@@ -28,7 +29,13 @@ from transports.local_lambda.faults import (
     timed_out,
 )
 from transports.local_lambda.invocation import Invocation
-from transports.local_lambda.log import EnvironmentLog, Report, init_report, timestamp
+from transports.local_lambda.log import (
+    MAX_LOG_BYTES,
+    EnvironmentLog,
+    Report,
+    init_report,
+    timestamp,
+)
 from transports.local_lambda.process import ProcessGroup, resident_mb
 from transports.local_lambda.qualifiers import Account
 from transports.local_lambda.runtime_api import RuntimeApi
@@ -38,6 +45,13 @@ SHUTDOWN_GRACE_S = 0.5
 """From SIGTERM to SIGKILL."""
 _WAKE_S = 0.05
 _KILL_S = 5.0
+# What the runtime client says when it is told that there is no further event, which AWS never
+# tells it: no business of the function's log.
+_WOKEN = re.compile(
+    rb"^\[ERROR\] \[\d+\] LAMBDA_RUNTIME Failed to get next[^\n]*\n"
+    rb"|^Traceback \(most recent call last\):\n(?:[ ][^\n]*\n)+RuntimeError: Failed to get next\n",
+    re.MULTILINE,
+)
 
 
 class State(Enum):
@@ -126,6 +140,7 @@ class Environment:
         self._pending: Invocation | None = None
         self._next: asyncio.Future[Invocation | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._last_words: bytearray | None = None
         self._frozen = False
         self._memory_used_mb = 0
         self._started = self._loop.time()
@@ -163,7 +178,7 @@ class Environment:
                     temporary=temporary,
                 ),
                 directory=sandbox.task_root,
-                on_output=self.log.write,
+                on_output=self._write,
                 on_exit=self._exited,
             )
         except OSError:
@@ -183,6 +198,7 @@ class Environment:
             # runtime client's C code, where Python runs no signal handler: answering its call
             # for the next event brings it back.
             if not await self._has_ended(_WAKE_S):
+                self._last_words = bytearray()
                 self._wake(None)
                 if not await self._has_ended(SHUTDOWN_GRACE_S - _WAKE_S):
                     self.kill()
@@ -321,6 +337,12 @@ class Environment:
             self.idle_timer.cancel()
         self._timer = self._loop.call_later(remaining, self._expired)
 
+    def _write(self, data: bytes) -> None:
+        if self._last_words is None:
+            self.log.write(data)
+        elif len(self._last_words) < MAX_LOG_BYTES:
+            self._last_words += data
+
     def _wake(self, invocation: Invocation | None) -> None:
         waiter, self._next = self._next, None
         if waiter is not None and not waiter.done():
@@ -361,6 +383,8 @@ class Environment:
         if self.state is State.ENDED:
             return
         self.state = State.ENDED
+        if self._last_words is not None:
+            self.log.write(_WOKEN.sub(b"", self._last_words))
         self._cancel_timer()
         if self.idle_timer is not None:
             self.idle_timer.cancel()
