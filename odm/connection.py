@@ -1,0 +1,266 @@
+"""Connections: a transport, the models that are bound on it, and what can be done with both."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+import beanie
+from beanie.odm.utils.init import Initializer
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
+
+from odm.binding import Binder, deregister, entered, register
+from odm.errors import InvalidConfiguration
+from odm.initialise import is_ours
+from odm.metaclass import is_base
+from odm.repository import Repository
+from odm.schema import SchemaOptions, prepare
+from odm.settings import Settings
+from odm.transactions import TransactionContext, run_transaction
+from transports.base import Transport, TransportStatistics
+from transports.registry import open_transport
+from transports.url import TransportURL
+
+if TYPE_CHECKING:
+    from odm.document import Document
+
+_R = TypeVar("_R")
+_D = TypeVar("_D", bound="Document")
+_Repository = TypeVar("_Repository", bound="Repository[Any]")
+
+
+class Connection(Binder):
+    """An open transport with models bound on it. Made by `connect()`.
+
+    It belongs to the event loop it was opened on. Use it as ``async with connect(…) as db``, or
+    ``db = await connect(…)`` and, in the end, ``await db.aclose()``.
+    """
+
+    def __init__(
+        self, transport: Transport, models: Iterable[Any] = (), options: SchemaOptions | None = None
+    ) -> None:
+        super().__init__()
+        self._transport = transport
+        self._models = tuple(models)
+        self._options = options or SchemaOptions()
+
+    async def open(self) -> Self:
+        """Open the transport, bind the models and create what they need. Idempotent.
+
+        Raises:
+            TransportError: the transport could not be opened; the message says why.
+            InvalidConfiguration: a model cannot be bound.
+            OperationFailure: the server refuses an index, a view or a collection.
+        """
+        if self.is_open:
+            return self
+        await self._transport.open()
+        try:
+            register(self)
+            await self._bind()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def _bind(self) -> None:
+        plain = [model for model in self._models if not is_ours(model)]
+        if plain:
+            # Classes of beanie's own know one database at a time: the one bound last.
+            await beanie.init_beanie(
+                database=self.database,
+                document_models=plain,
+                allow_index_dropping=self._options.allow_index_dropping,
+                recreate_views=self._options.recreate_views,
+                skip_indexes=not self._options.create_indexes,
+            )
+        ours = [model for model in self._models if is_ours(model)]
+        if ours:
+            await prepare(self, self.database, ours, self._options)
+
+    async def aclose(self) -> None:
+        """Close the transport. Queries and documents of this connection cannot run any more."""
+        deregister(self)
+        await self._transport.aclose()
+
+    @property
+    def url(self) -> str:
+        """The URL without its credentials."""
+        return self._transport.url.redacted
+
+    @property
+    def transport(self) -> Transport:
+        """How commands travel."""
+        return self._transport
+
+    @property
+    def client(self) -> AsyncMongoClient[dict[str, Any]]:
+        """The driver's client (over Motor: an adapter with the same API)."""
+        return self._transport.client
+
+    @property
+    def database(self) -> AsyncDatabase[dict[str, Any]]:
+        """The database that the URL names."""
+        return self._transport.database
+
+    @property
+    def models(self) -> tuple[Any, ...]:
+        """The classes given to `connect()`."""
+        return self._models
+
+    # In this order: to a type checker beanie.Document has a base of type Any (lazy_model ships no
+    # types), which would match anything.
+    @overload
+    def repository(self, cls: type[_D]) -> Repository[_D]: ...
+    @overload
+    def repository(self, cls: type[_Repository]) -> _Repository: ...
+    def repository(self, cls: Any) -> Any:
+        """Return a repository: of the class given, or a plain one of the document class given.
+
+        Raises:
+            TypeError: *cls* is neither.
+            NotConnected: its document class is not bound on this connection.
+        """
+        if inspect.isclass(cls) and issubclass(cls, Repository):
+            return cls(self)
+        return Repository(self, cls)
+
+    def transaction(self, **options: Any) -> AbstractAsyncContextManager[AsyncClientSession]:
+        """Return a context manager: what runs inside, on this connection, is one transaction.
+
+        It commits on leaving and aborts when an exception leaves it. Nested, it joins the outer
+        one. *options* are those of the driver's ``start_transaction``.
+        """
+        return TransactionContext(self, self.client, options)
+
+    async def run_transaction(self, callback: Callable[[], Awaitable[_R]], **options: Any) -> _R:
+        """Run *callback* in a transaction, again where the server says that it may work then.
+
+        The driver's ``with_transaction``: *callback* may run several times, for up to 120 s.
+        """
+        return await run_transaction(self, self.client, callback, options)
+
+    def bind(self) -> AbstractContextManager[None]:
+        """Return a context manager: calls on classes and documents inside mean this connection."""
+        return entered(self.forced_scope)
+
+    def statistics(self) -> TransportStatistics:
+        """Return the transport's counters."""
+        return self._transport.statistics()
+
+    async def ping(self) -> None:
+        """Ask the deployment whether it is there.
+
+        Raises:
+            PyMongoError: it is not.
+        """
+        await self.client.admin.command("ping")
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.open().__await__()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return repr(self)
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.url} ({'open' if self.is_open else 'closed'})>"
+
+
+def connect(
+    url: str | TransportURL | None = None,
+    *,
+    models: Iterable[Any] = (),
+    create_indexes: bool | None = None,
+    recreate_views: bool | None = None,
+    allow_index_dropping: bool | None = None,
+    settings: Settings | None = None,
+) -> Connection:
+    """Return a connection, to be opened with ``async with`` or ``await``.
+
+    Args:
+        url: a transport URL; see `transports.url`. None: ``ODM_URL``.
+        models: document, view and union classes, or their dotted paths. Classes of `odm` follow
+            their connection; those of `beanie` itself are bound for the whole process, as
+            ``init_beanie`` does, to the connection that was opened last.
+        create_indexes: create the indexes that the models declare; true where nothing says else.
+        recreate_views: drop and create views that exist already.
+        allow_index_dropping: drop indexes that no model declares.
+        settings: what holds where an argument is None; read from the environment by default.
+
+    Raises:
+        InvalidConfiguration: there is no URL, or *models* is not a list of classes.
+        InvalidURL: the URL cannot be understood.
+    """
+    settings = settings or Settings()
+    if url is None:
+        url = settings.url.get_secret_value() if settings.url is not None else ""
+        if not url.strip():
+            raise InvalidConfiguration(
+                "there is no URL to connect to: write connect('mongodb://localhost:27017/cms',"
+                " …), or export ODM_URL=mongodb://localhost:27017/cms"
+            )
+    elif not isinstance(url, str | TransportURL):
+        raise InvalidConfiguration(
+            f"connect() takes a URL and models by name, not {url!r}:"
+            " write connect('mongodb://localhost:27017/cms', models=[…])"
+        )
+
+    def choose(argument: bool | None, setting: bool) -> bool:
+        return setting if argument is None else argument
+
+    return Connection(
+        open_transport(url),
+        _checked_models(models),
+        SchemaOptions(
+            create_indexes=choose(create_indexes, settings.create_indexes),
+            recreate_views=choose(recreate_views, settings.recreate_views),
+            allow_index_dropping=choose(allow_index_dropping, settings.allow_index_dropping),
+        ),
+    )
+
+
+def _checked_models(models: Any) -> list[Any]:
+    if isinstance(models, str) or inspect.isclass(models):
+        name = models if isinstance(models, str) else models.__name__
+        raise InvalidConfiguration(f"models is a list: write connect(…, models=[{name}])")
+    checked = []
+    for model in models:
+        found = _imported(model) if isinstance(model, str) else model
+        kinds = (beanie.Document, beanie.View, beanie.UnionDoc)
+        if not inspect.isclass(found) or not issubclass(found, kinds):
+            raise InvalidConfiguration(
+                f"{found!r} is no model: connect(models=[…]) takes classes derived from Document,"
+                " View or UnionDoc"
+            )
+        if is_base(found):
+            raise InvalidConfiguration(
+                f"{found.__name__} itself has no collection: derive a class from it"
+            )
+        if found not in checked:
+            checked.append(found)
+    return checked
+
+
+def _imported(path: str) -> Any:
+    try:
+        return Initializer.get_model(path)
+    except (ValueError, AttributeError, ImportError) as error:
+        raise InvalidConfiguration(f"the model {path!r} cannot be imported: {error}") from error

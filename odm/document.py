@@ -1,0 +1,129 @@
+"""Documents, views and unions that follow their connection, with all that Beanie's can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import beanie
+from beanie.exceptions import DocumentWasNotSaved
+from bson import DBRef
+from pydantic import PrivateAttr
+
+from odm.binding import Home, current_home
+from odm.bulk_writer import BulkWriter
+from odm.fields import Link
+from odm.initialise import initialise
+from odm.metaclass import ModelMeta, building, is_initialised
+from odm.operations import ConnectionModel, of_class_and_document, operations
+
+_AGGREGATES = ("count", "sum", "avg", "max", "min")
+
+
+@operations(
+    beanie.Document,
+    of_documents=(
+        "insert",
+        "replace",
+        "save",
+        "save_changes",
+        "update",
+        "delete",
+        "sync",
+        "fetch_link",
+        "fetch_all_links",
+    ),
+    of_classes=(
+        "get",
+        "insert_many",
+        "replace_many",
+        "delete_all",
+        "distinct",
+        "inspect_collection",
+        *_AGGREGATES,
+    ),
+)
+class Document(ConnectionModel, beanie.Document, metaclass=ModelMeta):
+    """A typed document of a collection.
+
+    The class is bound on as many connections as name it in ``connect(models=[…])``; a document
+    remembers the one it was loaded from or saved to. Models are made, compared and validated
+    without any connection. Everything else is as in `beanie.Document`.
+    """
+
+    __odm_base__: ClassVar[bool] = True
+
+    _odm_home: Home = PrivateAttr(default_factory=current_home)
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            # Past beanie.Document.__init__, which asks for the collection.
+            super(beanie.Document, self).__init__(*args, **kwargs)
+
+        # So marked, pydantic-core builds a loaded document without calling it.
+        __init__.__pydantic_base_init__ = True
+
+    @classmethod
+    def _fill_back_refs(cls, values: Any) -> Any:
+        if not is_initialised(cls):
+            # Back links get their values from what the initialisation finds out.
+            initialise(cls)
+        return super()._fill_back_refs(values)  # type: ignore[no-untyped-call]  # of Beanie
+
+    @classmethod
+    def model_rebuild(cls, **kwargs: Any) -> bool | None:
+        """Rebuild the schema (pydantic)."""
+        with building():
+            rebuilt: bool | None = super().model_rebuild(**kwargs)
+        return rebuilt
+
+    def to_ref(self) -> DBRef:
+        """Return the reference under which other documents store this one."""
+        if self.id is None:
+            raise DocumentWasNotSaved("cannot refer to a document without an id: insert it first")
+        return DBRef(self.get_collection_name(), self.id)
+
+    @classmethod
+    def link_from_id(cls, id: Any) -> Link[Self]:
+        """Return a link to the document with this id."""
+        return Link(DBRef(id=id, collection=cls.get_collection_name()), document_class=cls)
+
+    if not TYPE_CHECKING:
+        insert_one = of_class_and_document(beanie.Document.insert_one.__func__)
+
+        @classmethod
+        def bulk_writer(
+            cls,
+            session: Any = None,
+            ordered: bool = True,
+            bypass_document_validation: bool = False,
+            comment: Any = None,
+        ) -> BulkWriter:
+            """Return a bulk writer for this class on the connection meant (Beanie's)."""
+            return BulkWriter(session, ordered, cls, bypass_document_validation, comment)
+
+
+@operations(beanie.DocumentWithSoftDelete, of_documents=("delete", "hard_delete"))
+class DocumentWithSoftDelete(Document, beanie.DocumentWithSoftDelete):
+    """A document that ``delete()`` only marks as deleted (`beanie.DocumentWithSoftDelete`).
+
+    Queries pass over it; ``find_many_in_all`` finds it, ``hard_delete`` removes it.
+    """
+
+    __odm_base__: ClassVar[bool] = True
+
+
+@operations(beanie.View, of_documents=("fetch_link", "fetch_all_links"), of_classes=_AGGREGATES)
+class View(ConnectionModel, beanie.View, metaclass=ModelMeta):
+    """A typed view: a pipeline that the server runs over a collection (`beanie.View`)."""
+
+    __odm_base__: ClassVar[bool] = True
+
+    _odm_home: Home = PrivateAttr(default_factory=current_home)
+
+
+@operations(beanie.UnionDoc, of_classes=_AGGREGATES)
+class UnionDoc(ConnectionModel, beanie.UnionDoc):
+    """Several document classes in one collection, found together (`beanie.UnionDoc`)."""
+
+    __odm_union__: ClassVar[bool] = True

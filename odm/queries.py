@@ -1,0 +1,204 @@
+"""Beanie's queries, each bound to the connection it was built on.
+
+A query remembers its connection when it is made and enters its scope for the time of every step
+that reaches the database or makes another query, and for no longer: between two steps of an
+iteration the caller's own scope is in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from functools import wraps
+from typing import Any, TypeVar, overload
+
+from beanie.odm.queries import aggregation, delete, find, update
+from pydantic import BaseModel
+
+from odm.binding import Binder, Scope, captured, current_scope, entered
+from odm.sorting import Sort, sort_order
+
+_T = TypeVar("_T", bound=BaseModel)
+_M = TypeVar("_M", bound=BaseModel)
+_A = TypeVar("_A")
+_Q = TypeVar("_Q", bound="type[ConnectionQuery]")
+
+
+class ConnectionQuery:
+    """What all queries have in common: the connection they were built on."""
+
+    document_model: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        model = kwargs["document_model"] if "document_model" in kwargs else args[0]
+        self._binder: Binder | None = captured(model)
+        super().__init__(*args, **kwargs)
+
+    def _connection_scope(self) -> Scope | None:
+        # Built before anything was connected: the first step decides.
+        if self._binder is None:
+            self._binder = captured(self.document_model)
+        if self._binder is None:
+            return None
+        scope = current_scope()
+        # Already there: the scope may say more than the connection (forced, a subject).
+        if scope is not None and scope.binder is self._binder:
+            return None
+        return self._binder.scope
+
+
+def _coroutine(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @wraps(method)
+    async def step(self: ConnectionQuery, *args: Any, **kwargs: Any) -> Any:
+        with entered(self._connection_scope()):
+            return await method(self, *args, **kwargs)
+
+    return step
+
+
+def _builder(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def step(self: ConnectionQuery, *args: Any, **kwargs: Any) -> Any:
+        with entered(self._connection_scope()):
+            return method(self, *args, **kwargs)
+
+    return step
+
+
+def _awaited(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def step(self: ConnectionQuery) -> Generator[Any, Any, Any]:
+        with entered(self._connection_scope()):
+            return (yield from method(self))
+
+    return step
+
+
+_STEPS: dict[str, Callable[..., Any]] = {
+    "__await__": _awaited,
+    "__anext__": _coroutine,
+    "to_list": _coroutine,
+    "get_cursor": _coroutine,
+    "count": _coroutine,
+    "exists": _coroutine,
+    "distinct": _coroutine,
+    "first_or_none": _coroutine,
+    "replace_one": _coroutine,
+    "update": _builder,
+    "upsert": _builder,
+    "delete": _builder,
+    "aggregate": _builder,
+    "build_aggregation_pipeline": _builder,
+    "get_filter_query": _builder,
+}
+"""The methods of Beanie's queries that ask for a collection or build another query."""
+
+
+def _on_connection(query: _Q) -> _Q:
+    """Class decorator: take every step in the scope of the query's connection."""
+    for name, step in _STEPS.items():
+        if hasattr(query, name):
+            setattr(query, name, step(getattr(query, name)))
+    return query
+
+
+@_on_connection
+class AggregationQuery(ConnectionQuery, aggregation.AggregationQuery[_A]):
+    """An aggregation: ``to_list()`` or ``async for``."""
+
+
+@_on_connection
+class UpdateMany(ConnectionQuery, update.UpdateMany):
+    """An update of many documents; await it."""
+
+
+@_on_connection
+class UpdateOne(ConnectionQuery, update.UpdateOne):
+    """An update of one document; await it."""
+
+    async def _update(self) -> Any:
+        result = await super()._update()  # type: ignore[no-untyped-call]  # of Beanie
+        scope = current_scope()
+        if result is None and self.bulk_writer is None and scope is not None:
+            _note_missed(scope, self.find_query)
+        return result
+
+
+def _note_missed(scope: Scope, find_query: Any) -> None:
+    """Tell a document's own update that its document is gone: Beanie would merge a None."""
+    subject = scope.subject
+    if subject is not None and find_query.get("_id") == subject.id:
+        scope.missed = True
+
+
+@_on_connection
+class DeleteMany(ConnectionQuery, delete.DeleteMany):
+    """A deletion of many documents; await it."""
+
+
+@_on_connection
+class DeleteOne(ConnectionQuery, delete.DeleteOne):
+    """A deletion of one document; await it."""
+
+
+@_on_connection
+class FindMany(ConnectionQuery, find.FindMany[_T]):
+    """A search: nothing is sent until ``to_list()``, ``async for``, ``count()``, ….
+
+    ``sort``, ``skip``, ``limit``, ``find`` and ``project`` change the query and return it.
+    """
+
+    UpdateQueryType = UpdateMany
+    DeleteQueryType = DeleteMany
+    AggregationQueryType = AggregationQuery
+
+    def sort(self, *args: Sort | None) -> FindMany[_T]:
+        """Add to the sort order; see `odm.sorting.Sort`.
+
+        Raises:
+            ValueError: it cannot be understood; the message says what to write.
+        """
+        for sort in args:
+            self.sort_expressions += sort_order(sort)
+        return self
+
+    def skip(self, n: int | None) -> FindMany[_T]:
+        """Pass over so many documents.
+
+        Raises:
+            ValueError: *n* is negative.
+        """
+        super().skip(_not_negative("skip", n))
+        return self
+
+    def limit(self, n: int | None) -> FindMany[_T]:
+        """Return so many documents at most; 0 means all.
+
+        Raises:
+            ValueError: *n* is negative.
+        """
+        super().limit(_not_negative("limit", n))
+        return self
+
+    @overload
+    def project(self, projection_model: None) -> FindMany[_T]: ...
+    @overload
+    def project(self, projection_model: type[_M]) -> FindMany[_M]: ...
+    def project(self, projection_model: Any) -> Any:
+        """Return documents of another model, and fetch its fields only."""
+        super().project(projection_model)
+        return self
+
+
+@_on_connection
+class FindOne(ConnectionQuery, find.FindOne[_T]):
+    """A search for one document; await it for the document or None."""
+
+    UpdateQueryType = UpdateOne
+    DeleteQueryType = DeleteOne
+    AggregationQueryType = AggregationQuery
+
+
+def _not_negative(name: str, n: int | None) -> int | None:
+    if n is not None and n < 0:
+        raise ValueError(f"{name} counts documents: {n} is negative")
+    return n

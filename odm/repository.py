@@ -1,0 +1,540 @@
+"""Repositories: one document class on one connection, in the application's words.
+
+Derive a class and add the queries of the domain::
+
+    class PageRepository(Repository[Page]):
+        async def published(self) -> list[Page]:
+            return await self.find({"status": "published"}, sort="-published_at").to_list()
+
+    pages = PageRepository(db)
+
+A repository holds no state but its connection. The verb tells what comes back: `get` raises where
+there is nothing, `find_one` and `first` return None, `find` returns a query that has not run yet.
+Filters are Beanie's expressions (``Page.views > 10``) or MongoDB's own mappings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, cast, overload
+
+import beanie
+from beanie.odm.operators.update.general import SetRevisionId
+from beanie.odm.queries.update import UpdateResponse
+from beanie.odm.utils.parsing import parse_obj
+from pydantic import BaseModel
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from odm import paging, writing
+from odm.binding import entered
+from odm.bulk import Bulk
+from odm.document import Document
+from odm.errors import DocumentNotFound
+from odm.operations import document_scope
+from odm.paging import KeysetPage, Page
+from odm.queries import FindMany
+from odm.sorting import Sort, sort_order
+from odm.watching import Watch
+
+if TYPE_CHECKING:
+    from odm.connection import Connection
+
+_T = TypeVar("_T", bound=Document)
+_M = TypeVar("_M", bound=BaseModel)
+
+Filter: TypeAlias = Mapping[Any, Any] | bool
+"""A Beanie expression (which a type checker takes for a bool) or a MongoDB filter."""
+
+
+class Repository(Generic[_T]):
+    """The documents of class ``T`` on one connection.
+
+    Args:
+        connection: the connection, on which the class must be bound.
+        model: the document class; a subclass of ``Repository[Page]`` knows it already.
+
+    Raises:
+        TypeError: there is no telling which document class is meant.
+        NotConnected: it is not bound on this connection.
+    """
+
+    _declared_model: ClassVar[type[Document] | None] = None
+
+    def __init__(self, connection: Connection, model: type[_T] | None = None) -> None:
+        self._connection = connection
+        self._model = self._checked_model(model)
+        connection.binding(self._model)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in getattr(cls, "__orig_bases__", ()):
+            origin = getattr(base, "__origin__", None)
+            if isinstance(origin, type) and issubclass(origin, Repository):
+                model = base.__args__[0]
+                if isinstance(model, type) and issubclass(model, beanie.Document):
+                    cls._declared_model = cast("type[Document]", model)
+
+    def _checked_model(self, model: Any) -> type[_T]:
+        name = type(self).__name__
+        found = model if model is not None else self._declared_model
+        if found is None:
+            raise TypeError(
+                f"{name} does not say whose repository it is: write"
+                f" 'class PageRepository(Repository[Page])', or Repository(db, Page)"
+            )
+        if not isinstance(found, type) or not issubclass(found, Document):
+            raise TypeError(f"{found!r} is no document class: derive it from odm.Document")
+        declared = self._declared_model
+        if declared is not None and not issubclass(found, declared):
+            raise TypeError(f"{name} is the repository of {declared.__name__}, not {found!r}")
+        return cast("type[_T]", found)
+
+    @property
+    def connection(self) -> Connection:
+        """The connection."""
+        return self._connection
+
+    @property
+    def model(self) -> type[_T]:
+        """The document class."""
+        return self._model
+
+    @property
+    def collection(self) -> Any:
+        """The driver's collection, in the transaction that is running, if any.
+
+        Raises:
+            NotConnected: the connection is closed.
+        """
+        return self._connection.collection(self._model)
+
+    def _scope(self) -> entered:
+        # Fail where the call is made, not where its query is awaited.
+        self._connection.binding(self._model)
+        return entered(self._connection.scope)
+
+    def _document_scope(self, document: _T) -> entered:
+        self._check(document)
+        self._connection.binding(self._model)
+        return entered(document_scope(self._connection, document))
+
+    def _check(self, document: Any) -> None:
+        if not isinstance(document, self._model):
+            raise TypeError(
+                f"this is the repository of {self._model.__name__}, not of"
+                f" {type(document).__name__}: write db.repository({type(document).__name__})"
+                if isinstance(document, beanie.Document)
+                else f"expected a {self._model.__name__}, got {document!r}"
+            )
+
+    def _id_of(self, document_or_id: Any) -> Any:
+        if isinstance(document_or_id, BaseModel):
+            self._check(document_or_id)
+            document_or_id = cast("Any", document_or_id).id
+        if document_or_id is None:
+            raise ValueError(f"this {self._model.__name__} has no id: add it first")
+        return writing.as_id(self._model, document_or_id)
+
+    def _find(self, filters: Iterable[Filter], **options: Any) -> FindMany[_T]:
+        if "sort" in options:
+            options["sort"] = sort_order(options["sort"], id_alias=True) or None
+        with self._scope():
+            return cast("FindMany[_T]", self._model.find_many(*_checked(filters), **options))
+
+    # Reading
+
+    async def get(self, id: Any, *, fetch_links: bool = False) -> _T:
+        """Return the document with this id (text will do where it can be read as one).
+
+        Raises:
+            DocumentNotFound: there is none.
+            ValidationError: it is no id of this class (pydantic).
+        """
+        with self._scope():
+            found = await self._model.get(id, fetch_links=fetch_links, with_children=True)
+        if found is None:
+            raise DocumentNotFound(self._model.__name__, id)
+        return found
+
+    async def find_one(
+        self, *filters: Filter, sort: Sort | None = None, fetch_links: bool = False
+    ) -> _T | None:
+        """Return a document that matches, the first in *sort*'s order, or None."""
+        if sort is not None:
+            return await self.first(*filters, sort=sort, fetch_links=fetch_links)
+        with self._scope():
+            found: _T | None = await self._model.find_one(
+                *_checked(filters), fetch_links=fetch_links
+            )
+        return found
+
+    @overload
+    def find(
+        self,
+        *filters: Filter,
+        sort: Sort | None = None,
+        skip: int | None = None,
+        limit: int | None = None,
+        fetch_links: bool = False,
+        into: None = None,
+        with_children: bool = False,
+    ) -> FindMany[_T]: ...
+    @overload
+    def find(
+        self,
+        *filters: Filter,
+        sort: Sort | None = None,
+        skip: int | None = None,
+        limit: int | None = None,
+        fetch_links: bool = False,
+        into: type[_M],
+        with_children: bool = False,
+    ) -> FindMany[_M]: ...
+    def find(
+        self,
+        *filters: Filter,
+        sort: Sort | None = None,
+        skip: int | None = None,
+        limit: int | None = None,
+        fetch_links: bool = False,
+        into: type[Any] | None = None,
+        with_children: bool = False,
+    ) -> FindMany[Any]:
+        """Return a query: ``.to_list()``, ``async for``, ``.count()``, ``.first_or_none()``, ….
+
+        Args:
+            filters: all must hold; none means every document.
+            sort: ``"-field"``, ``["category", "-title"]``, ``[("title", 1)]``.
+            skip: how many documents to pass over.
+            limit: how many documents at most.
+            fetch_links: replace links by their documents (a ``$lookup``).
+            into: a model with fewer fields: only those are fetched.
+            with_children: documents of derived classes too (inheritance).
+        """
+        return self._find(
+            filters,
+            sort=sort,
+            skip=skip,
+            limit=limit,
+            fetch_links=fetch_links,
+            projection_model=into,
+            with_children=with_children,
+        )
+
+    async def first(
+        self, *filters: Filter, sort: Sort | None = None, fetch_links: bool = False
+    ) -> _T | None:
+        """Return the first document that matches, in *sort*'s order, or None."""
+        return await self._find(filters, sort=sort, fetch_links=fetch_links).first_or_none()
+
+    async def exists(self, *filters: Filter) -> bool:
+        """Return whether any document matches."""
+        return await self._find(filters).exists()
+
+    async def count(self, *filters: Filter) -> int:
+        """Return how many documents match."""
+        return await self._find(filters).count()
+
+    async def distinct(self, field: str, *filters: Filter) -> list[Any]:
+        """Return the different values of a field among the documents that match."""
+        return await self._find(filters).distinct(str(field))
+
+    @overload
+    async def aggregate(
+        self, pipeline: Sequence[Mapping[str, Any]], *, into: None = None
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    async def aggregate(
+        self, pipeline: Sequence[Mapping[str, Any]], *, into: type[_M]
+    ) -> list[_M]: ...
+    async def aggregate(
+        self, pipeline: Sequence[Mapping[str, Any]], *, into: type[Any] | None = None
+    ) -> list[Any]:
+        """Run an aggregation and return its documents, as instances of *into* where it is given.
+
+        Of an inheritance tree the documents of this class and of those derived from it come in.
+        """
+        documents = self._find((), with_children=True)
+        query = documents.aggregate(list(pipeline), projection_model=cast("Any", into))
+        return await query.to_list()
+
+    async def stream(
+        self, *filters: Filter, sort: Sort | None = None, batch_size: int | None = None
+    ) -> AsyncIterator[_T]:
+        """Yield the documents that match, however many, holding one batch at a time.
+
+        Args:
+            filters: all must hold.
+            sort: as in `find`.
+            batch_size: documents per batch; the server's choice by default (101, then 16 MB).
+        """
+        options = {} if batch_size is None else {"batch_size": batch_size}
+        query = self._find(filters, sort=sort, **options)
+        cursor: Any = await query.get_cursor()
+        try:
+            async for raw in cursor:
+                with self._scope():
+                    document = cast("_T", parse_obj(self._model, raw))
+                yield document
+        finally:
+            await cursor.close()
+
+    # Pages
+
+    async def page(
+        self, *filters: Filter, sort: Sort | None = None, size: int = 20, number: int = 1
+    ) -> Page[_T]:
+        """Return a page by its number, counted from 1, with the number of all documents.
+
+        ``_id`` is added to *sort*, so that no document appears on two pages.
+
+        Raises:
+            ValueError: *number* or *size* is below 1.
+        """
+        paging.checked_page(number, size)
+        order = paging.with_id(sort_order(sort, id_alias=True))
+        skip = (number - 1) * size
+        items = await self._find(filters, sort=order, skip=skip, limit=size).to_list()
+        # A page that is not full is the last, which tells the total.
+        if 0 < len(items) < size or (number == 1 and not items):
+            total = skip + len(items)
+        else:
+            total = await self.count(*filters)
+        return Page(items=items, total=total, number=number, size=size)
+
+    async def page_after(
+        self, token: str | None = None, *filters: Filter, sort: Sort | None = None, size: int = 20
+    ) -> KeysetPage[_T]:
+        """Return the page that follows the one whose ``next`` is *token*; None for the first.
+
+        The order is *sort*, then ``_id``; with an index on both, every page costs the same.
+
+        Raises:
+            InvalidPageToken: it is damaged, or of another collection or order.
+            ValueError: *size* is below 1, or there is an array in a field that is sorted by.
+        """
+        paging.checked_page(1, size)
+        order = paging.with_id(sort_order(sort, id_alias=True))
+        name, options = self._model.get_collection_name(), self.collection.codec_options
+        if token is not None:
+            values = paging.decode_token(token, order, name, options)
+            filters = (*filters, paging.after(order, values))
+        query = self._find(filters, sort=order, limit=size + 1)
+        cursor: Any = await query.get_cursor()
+        found = await cursor.to_list()
+        following = None
+        if len(found) > size:
+            following = paging.encode_token(found[size - 1], order, name, options)
+        with self._scope():
+            items = [cast("_T", parse_obj(self._model, raw)) for raw in found[:size]]
+        return KeysetPage(items=items, next=following)
+
+    # Writing
+
+    async def add(self, document: _T) -> _T:
+        """Insert a new document and return it, with its id.
+
+        Raises:
+            DuplicateKeyError: a unique index has its like already (PyMongo).
+            TypeError: it is not of this repository's class.
+        """
+        with self._document_scope(document):
+            return await document.insert()
+
+    async def add_many(self, documents: Iterable[_T], *, ordered: bool = True) -> list[_T]:
+        """Insert new documents in one go and return them, with their ids.
+
+        As with Beanie's ``insert_many``, event actions (``before_event``) are not run.
+
+        Args:
+            documents: of this repository's class, or derived from it.
+            ordered: stop at the first that is refused; else insert all that can be.
+
+        Raises:
+            BulkWriteError: some were refused (PyMongo); those inserted have their ids.
+        """
+        documents = list(documents)
+        for document in documents:
+            self._check(document)
+        if not documents:
+            return []
+        with self._scope():
+            contents = [writing.new_content(document) for document in documents]
+            written = set(range(len(contents)))
+            try:
+                await self.collection.insert_many(contents, ordered=ordered)
+            except BulkWriteError as error:
+                written -= writing.not_written(error, len(contents), ordered=ordered)
+                raise
+            except BaseException:
+                written = set()
+                raise
+            finally:
+                for index in written:
+                    writing.settle(documents[index], contents[index], self._connection)
+        return documents
+
+    async def save(self, document: _T) -> _T:
+        """Insert the document, or overwrite the one with its id, and return it.
+
+        Raises:
+            RevisionIdWasChanged: somebody saved it since it was loaded (Beanie, ``use_revision``).
+        """
+        with self._document_scope(document):
+            return await document.save()
+
+    async def upsert(self, document: _T, *filters: Filter) -> _T:
+        """Replace the document that matches, or insert this one; return it, with its id.
+
+        Without filters it is the document's own id that must match. Two at a time may both
+        insert, as with the server's own upsert, unless a unique index forbids it.
+        """
+        with self._document_scope(document):
+            if not filters and document.id is None:
+                return await document.insert()
+            if await self._replace_match(document, filters):
+                return document
+            try:
+                return await document.insert()
+            except DuplicateKeyError:
+                # Somebody was faster, or the filters are narrower than the unique index.
+                if not await self._replace_match(document, filters):
+                    raise
+        return document
+
+    async def _replace_match(self, document: _T, filters: tuple[Filter, ...]) -> bool:
+        query = self._find(filters or ({"_id": document.id},))
+        match = await self.collection.find_one(query.get_filter_query(), {"_id": 1})
+        if match is None:
+            return False
+        before = document.id
+        document.id = writing.as_id(self._model, match["_id"])
+        try:
+            if self._model.get_settings().use_revision:
+                document.revision_id = writing.new_revision()
+            await document.replace(ignore_revision=True)
+        except beanie.exceptions.DocumentNotFound:
+            document.id = before  # it went while we looked
+            return False
+        return True
+
+    async def update(self, document_or_id: _T | Any, changes: Mapping[str, Any]) -> _T:
+        """Change one document and return it as it is afterwards.
+
+        A document that is given is brought up to date and returned; its revision is compared and
+        its event actions are run. Of an id a new object is returned.
+
+        Args:
+            document_or_id: a document of this repository's class, or an id.
+            changes: update operators, for example ``{"$set": {"title": "Hi"}, "$inc": {"n": 1}}``.
+
+        Raises:
+            DocumentNotFound: it is not there.
+            RevisionIdWasChanged: somebody saved it since it was loaded (Beanie, ``use_revision``).
+        """
+        expression = writing.checked_changes(changes)
+        id = self._id_of(document_or_id)
+        if isinstance(document_or_id, Document):
+            with self._document_scope(cast("_T", document_or_id)):
+                try:
+                    return cast("_T", await document_or_id.update(expression))
+                except beanie.exceptions.DocumentNotFound:
+                    raise DocumentNotFound(self._model.__name__, id) from None
+        with self._scope():
+            arguments: list[Any] = [expression]
+            if self._model.get_settings().use_revision:
+                arguments.append(_revision())
+            found = await self._model.find_one({"_id": id}, with_children=True).update(
+                *arguments, response_type=UpdateResponse.NEW_DOCUMENT
+            )
+        if found is None:
+            raise DocumentNotFound(self._model.__name__, id)
+        return cast("_T", found)
+
+    async def update_many(self, *filters: Filter, changes: Mapping[str, Any]) -> int:
+        """Change all documents that match and return how many were modified."""
+        expression = writing.update_expression(self._model, changes)
+        result: Any = await self._find(filters).update(expression)
+        return int(result.modified_count)
+
+    async def delete(self, document_or_id: _T | Any) -> None:
+        """Delete one document; a `DocumentWithSoftDelete` is only marked.
+
+        The event actions of a document that is given are run.
+
+        Raises:
+            DocumentNotFound: it is not there.
+        """
+        id = self._id_of(document_or_id)
+        soft = issubclass(self._model, beanie.DocumentWithSoftDelete)
+        if soft and not isinstance(document_or_id, Document):
+            document_or_id = await self.get(id)
+        if isinstance(document_or_id, Document):
+            with self._document_scope(cast("_T", document_or_id)):
+                result = await document_or_id.delete()
+        else:
+            with self._scope():
+                result = await self._model.find_one({"_id": id}, with_children=True).delete()
+        if result is not None and not result.deleted_count:
+            raise DocumentNotFound(self._model.__name__, id)
+
+    async def delete_many(self, *filters: Filter) -> int:
+        """Delete all documents that match, for good, and return how many there were."""
+        result: Any = await self._find(filters).delete()
+        return int(result.deleted_count)
+
+    # Blocks
+
+    def bulk(self, *, ordered: bool = True) -> Bulk[_T]:
+        """Return a block that collects writes and sends them in one when it ends.
+
+        ::
+
+            async with pages.bulk() as batch:
+                batch.add(Page(title="Hello"))
+                batch.update(other, {"$inc": {"views": 1}})
+            print(batch.result.inserted_count)
+        """
+        return Bulk(self, ordered=ordered)
+
+    def watch(
+        self,
+        pipeline: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        resume_after: Mapping[str, Any] | None = None,
+        full_document: str | None = "updateLookup",
+    ) -> Watch[_T]:
+        """Return the collection's changes: ``async with … as changes: async for change in …``.
+
+        Args:
+            pipeline: stages that choose and shape the events.
+            resume_after: the `Change.resume_token` to go on behind.
+            full_document: ``"updateLookup"`` brings the whole document with an update.
+        """
+        options = {"resume_after": resume_after, "full_document": full_document}
+        given = {name: value for name, value in options.items() if value is not None}
+        return Watch(self._connection, self._model, pipeline or (), given)
+
+    def transaction(self, **options: Any) -> AbstractAsyncContextManager[AsyncClientSession]:
+        """Return a transaction of the connection; see `Connection.transaction`."""
+        return self._connection.transaction(**options)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._model.__name__} on {self._connection!r}>"
+
+
+def _revision() -> Any:
+    operator: Any = SetRevisionId
+    return operator(writing.new_revision())
+
+
+def _checked(filters: Iterable[Any]) -> tuple[Any, ...]:
+    filters = tuple(filters)
+    for given in filters:
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"{given!r} is no filter: write {{'field': value}} or Page.field == value"
+            )
+    return filters

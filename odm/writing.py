@@ -1,0 +1,86 @@
+"""What becomes of documents on their way into the database, where Beanie has no method for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+from beanie.odm.operators.update import BaseUpdateOperator
+from beanie.odm.utils.dump import get_dict
+from beanie.odm.utils.pydantic import parse_object_as
+from beanie.odm.utils.typing import extract_id_class
+from pymongo.errors import BulkWriteError
+
+from odm.binding import Binder
+
+
+def new_revision() -> UUID:
+    """Return the id of a new revision."""
+    return uuid4()
+
+
+def new_content(document: Any) -> dict[str, Any]:
+    """Return what is inserted for a new document, its first revision included."""
+    settings = document.get_settings()
+    if settings.use_revision:
+        document.revision_id = new_revision()
+    content: dict[str, Any] = get_dict(document, to_db=True, keep_nulls=settings.keep_nulls)
+    return content
+
+
+def settle(document: Any, content: Mapping[str, Any], connection: Binder) -> None:
+    """Let a document know that it has been inserted: its id, its state, its home."""
+    document.id = as_id(type(document), content["_id"])
+    document._odm_home = connection.home
+    document._save_state()
+
+
+def as_id(model: Any, value: Any) -> Any:
+    """Return *value* as the model's type of id.
+
+    Raises:
+        ValidationError: it is no such id (pydantic).
+    """
+    id_type = model.model_fields["id"].annotation
+    if isinstance(value, extract_id_class(id_type)):
+        return value
+    return parse_object_as(id_type, value)
+
+
+def update_expression(model: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *changes* as an update; where revisions are used, with a new one.
+
+    Raises:
+        ValueError: *changes* has no update operators.
+    """
+    expression = checked_changes(changes)
+    if model.get_settings().use_revision:
+        expression["$set"] = {**expression.get("$set", {}), "revision_id": new_revision()}
+    return expression
+
+
+def checked_changes(changes: Any) -> dict[str, Any]:
+    """Return *changes* as a dict of update operators.
+
+    Raises:
+        TypeError: it is no mapping.
+        ValueError: it has no update operators.
+    """
+    if isinstance(changes, BaseUpdateOperator):
+        changes = changes.query
+    if not isinstance(changes, Mapping):
+        raise TypeError(f"changes are a mapping such as {{'$set': {{…}}}}, not {changes!r}")
+    if not changes or not all(str(operator).startswith("$") for operator in changes):
+        raise ValueError(
+            f"changes are update operators: write {{'$set': {{…}}}}, not {dict(changes)!r}"
+        )
+    return dict(changes)
+
+
+def not_written(error: BulkWriteError, count: int, *, ordered: bool) -> set[int]:
+    """Return the indexes of the operations that a failed bulk write did not apply."""
+    failed = {entry["index"] for entry in error.details.get("writeErrors", ())}
+    if ordered and failed:
+        return set(range(min(failed), count))
+    return failed
