@@ -50,6 +50,7 @@ def spawn(event, context):
 def hook(event, context):
     def on_sigterm(*_):
         Path(event["path"]).write_text("bye")
+        print("the hook ran")
         sys.exit(0)
     signal.signal(signal.SIGTERM, on_sigterm)
 

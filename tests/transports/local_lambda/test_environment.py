@@ -246,7 +246,7 @@ async def test_memory_beyond_the_limit_is_killed(serve: Any, post: Any) -> None:
 
 
 async def test_caller_that_leaves_does_not_stop_the_function(
-    serve: Any, post: Any, tmp_path: Path, exists: Any
+    serve: Any, post: Any, tmp_path: Path, exists: Any, until: Any
 ) -> None:
     service = await serve(timeout_s=30)
     started, release = tmp_path / "started", tmp_path / "release"
@@ -257,6 +257,7 @@ async def test_caller_that_leaves_does_not_stop_the_function(
     await asyncio.wait([caller])
     release.touch()
     await exists(tmp_path / "release.seen")
+    await until(lambda: service.environments("f")[0].invocations == 1)
     assert (await post(service)).document["served"] == 2
 
 
@@ -279,8 +280,10 @@ async def test_close_runs_the_hook_of_an_idle_environment(
     service = await serve()
     said = tmp_path / "said"
     await post(service, {"do": "hook", "path": str(said)})
+    function_log = service.logs("f")
     await service.aclose()
     assert said.read_text() == "bye"
+    assert service.logs("f") == function_log + "the hook ran\n"
 
 
 async def test_close_kills_what_ignores_sigterm(serve: Any, post: Any, gone: Any) -> None:

@@ -120,6 +120,17 @@ async def test_event_waits_for_concurrency(
     (tmp_path / "r").touch()
 
 
+async def test_event_is_repeated_twice_after_function_errors(
+    serve: Any, post: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transports.local_lambda.asynchronous.RETRY_DELAYS_S", (0, 0))
+    service = await serve()
+    answer = await post(service, {"do": "fail"}, headers={"X-Amz-Invocation-Type": "Event"})
+    await until(lambda: service.statistics("f").errors == 3)
+    request_id = answer.headers["x-amzn-requestid"]
+    assert service.logs("f").count(f"START RequestId: {request_id} ") == 3
+
+
 async def test_event_over_its_own_limit_is_refused(serve: Any, post: Any) -> None:
     service = await serve()
     headers = {"X-Amz-Invocation-Type": "Event"}
@@ -211,6 +222,25 @@ async def test_unusable_interpreter_is_told(serve: Any, post: Any, tmp_path: Pat
     assert answer.status == 502
     assert answer.headers["x-amzn-errortype"] == "InvalidRuntimeException"
     assert service.environments("f") == ()
+
+
+async def test_another_interpreter_runs_the_function(serve: Any, post: Any, tmp_path: Path) -> None:
+    other = tmp_path / "python"
+    other.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    other.chmod(0o755)
+    service = await serve(python=other)
+    assert (await post(service)).status == 200
+
+
+async def test_interpreter_without_the_runtime_client_is_told(
+    serve: Any, post: Any, tmp_path: Path
+) -> None:
+    other = tmp_path / "python"
+    other.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n')
+    other.chmod(0o755)
+    answer = await post(await serve(python=other))
+    assert answer.status == 502
+    assert "awslambdaric" in answer.document["message"]
 
 
 async def test_close_is_idempotent_and_leaves_nothing(serve: Any, post: Any, gone: Any) -> None:
