@@ -97,7 +97,8 @@ class Console:
         )
         for column in columns:
             table.add_column(
-                column.title,
+                # Two short words one above the other fit where their line would not.
+                column.title.replace(" ", "\n") if terminal and column.numeric else column.title,
                 justify="right" if column.numeric else "left",
                 style=column.style,
                 no_wrap=not terminal,

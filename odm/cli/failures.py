@@ -15,6 +15,7 @@ from enum import IntEnum
 
 from pymongo.errors import PyMongoError
 
+from odm.errors import InvalidConfiguration
 from transports.errors import InvalidURL, TransportError
 from transports.url import redact
 
@@ -54,6 +55,8 @@ def exit_code(error: BaseException) -> ExitCode | None:
         case CommandFailed():
             return error.code
         case InvalidURL():
+            return ExitCode.USAGE
+        case InvalidConfiguration():
             return ExitCode.USAGE
         case TransportError() | PyMongoError():
             return ExitCode.UNAVAILABLE

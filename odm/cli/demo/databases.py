@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from transports.url import TransportURL
 
@@ -20,8 +19,6 @@ def with_database(url: TransportURL, database: str) -> str:
 
     A driver URL's database is also where its user is looked up: that stays what it was.
     """
-    if "mongodb" not in url.scheme:
-        return urlunsplit(urlsplit(url.raw)._replace(path=f"/{quote(database)}"))
     body, _, query = url.raw.partition("?")
     scheme, _, rest = body.partition("://")
     authority, _, former = rest.partition("/")

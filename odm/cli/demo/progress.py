@@ -41,6 +41,7 @@ class Reporter:
             with _Bar(self._console, title, steps) as bar:
                 yield bar
         else:
+            self._console.note(f"{title} …")
             yield _Silent()
         self._console.note(f"{title}: {time.perf_counter() - started:.1f} s")
 

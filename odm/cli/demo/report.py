@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from odm.cli.console import Column, Console
+from odm.cli.console import Column, Console, counted
 from odm.cli.demo.comparable import first_difference
 from odm.cli.demo.places import Skipped
 from odm.cli.demo.turns import Turn
@@ -114,15 +114,17 @@ class Report:
             Column("p95 ms", numeric=True),
             Column("invocations", numeric=True),
             Column("cold starts", numeric=True),
-            Column("throttles", numeric=True),
             Column("connections", numeric=True),
-            Column("opened", numeric=True),
         ]
         console.table(columns, [_row(turn) for turn in self.turns])
-        console.line(
-            "connections: most at a time that the server saw during the turn; opened: in all",
-            style="dim",
-        )
+        console.line("connections: the most that the server saw at a time", style="dim")
+        for turn in self.turns:
+            if turn.throttles:
+                console.line(
+                    f"{turn.place.label}: {counted(turn.throttles, 'invoke')} more met the reserved"
+                    " concurrency, were throttled and tried again",
+                    style="dim",
+                )
 
     def _show_operations(self, console: Console) -> None:
         labels = [turn.place.label for turn in self.turns]
@@ -179,18 +181,16 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def _row(turn: Turn) -> list[str]:
-    is_lambda = turn.invokes > 0
+    is_lambda = turn.invocations > 0
     connections = turn.connections
     return [
         turn.place.label,
-        str(len(turn.durations_ms)),
+        str(len(turn.outcomes)),
         f"{percentile(turn.durations_ms, 50):.2f}",
         f"{percentile(turn.durations_ms, 95):.2f}",
-        str(turn.invokes) if is_lambda else "–",
+        str(turn.invocations) if is_lambda else "–",
         str(turn.cold_starts) if is_lambda else "–",
-        str(turn.throttles) if is_lambda else "–",
         str(connections.peak) if connections is not None else "–",
-        str(connections.opened) if connections is not None else "–",
     ]
 
 
@@ -199,10 +199,11 @@ def _summary(turn: Turn) -> dict[str, Any]:
     return {
         "transport": turn.place.label,
         "url": turn.place.url.redacted,
-        "operations": len(turn.durations_ms),
+        "operations": len(turn.outcomes),
+        "runs": len(turn.durations_ms),
         "p50_ms": round(percentile(turn.durations_ms, 50), 3),
         "p95_ms": round(percentile(turn.durations_ms, 95), 3),
-        "invocations": turn.invokes,
+        "invocations": turn.invocations,
         "cold_starts": turn.cold_starts,
         "throttles": turn.throttles,
         "connections": (

@@ -22,6 +22,7 @@ from odm.cli.demo.progress import Phase, Reporter
 from odm.cli.demo.reads import reads
 from odm.cli.demo.script import Operation, World
 from odm.cli.demo.writes import writes
+from odm.cli.failures import CommandFailed
 from transports.url import redact
 
 OPERATIONS: tuple[Operation, ...] = (*reads.operations, *writes.operations)
@@ -41,13 +42,17 @@ class Outcome:
 
 @dataclass(slots=True, kw_only=True)
 class Turn:
-    """What one transport's turn gave, by operation and in numbers."""
+    """What one transport's turn gave, by operation and in numbers.
+
+    Attributes:
+        invocations: in AWS's words: invokes that ran, those throttled not among them.
+    """
 
     place: Place
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     documents: int = 0
     seconds: float = 0.0
-    invokes: int = 0
+    invocations: int = 0
     cold_starts: int = 0
     throttles: int = 0
     connections: ConnectionCount | None = None
@@ -96,8 +101,9 @@ async def _take_turn(
             phase.step(operation.name)
             turn.outcomes[operation.name] = await _run(operation, world, settings, normaliser)
         statistics = db.statistics()
-        turn.invokes, turn.cold_starts = statistics.invokes, statistics.cold_starts
         turn.throttles = int(statistics.details.get("throttles", 0))
+        turn.invocations = statistics.invokes - turn.throttles
+        turn.cold_starts = statistics.cold_starts
     turn.seconds = time.perf_counter() - started
     return turn
 
@@ -121,12 +127,11 @@ async def _run(
 
 async def _drop(db: Connection) -> None:
     """Drop the turn's database, also when the turn was cut short."""
-    async with asyncio.timeout(_DROP_TIMEOUT_S):
-        try:
-            await db.client.drop_database(db.database.name)
-        except PyMongoError as error:
-            raise DatabaseLeft(f"the database {db.database.name!r} is left: {error}") from error
-
-
-class DatabaseLeft(Exception):
-    """The demo's database could not be dropped."""
+    name = db.database.name
+    try:
+        async with asyncio.timeout(_DROP_TIMEOUT_S):
+            await db.client.drop_database(name)
+    except (PyMongoError, TimeoutError) as error:
+        raise CommandFailed(
+            f"the demo's database {name!r} could not be dropped: {error}"
+        ) from error

@@ -7,6 +7,9 @@ from typing import Any
 
 import pymongo
 import pytest
+from pymongo.database import Database
+
+from transports.url import parse_url
 
 OdmHere = Callable[..., Any]
 
@@ -29,12 +32,10 @@ def test_what_drivers_reach_directly_needs_no_tunnel(odm_here: OdmHere, mongod_u
 
 
 def test_a_port_that_is_taken_is_told(odm_here: OdmHere, mongod_uri: str) -> None:
-    port = pymongo.MongoClient(mongod_uri, connect=False)
-    [(host, number)] = [pymongo.uri_parser.parse_uri(mongod_uri)["nodelist"][0]]
-    port.close()
-    ran = odm_here("tunnel", "fake:///cms", "--listen", f"{host}:{number}")
+    taken = parse_url(mongod_uri).target
+    ran = odm_here("tunnel", "fake:///cms", "--listen", taken)
     assert ran.code == 3
-    assert f"cannot listen on {host}:{number}" in ran.err
+    assert f"cannot listen on {taken}" in ran.err
 
 
 @pytest.mark.parametrize("where", ["127.0.0.1:0", "{directory}/cms.sock"])
@@ -46,8 +47,9 @@ def test_any_driver_reaches_the_url_through_the_tunnel(watched: Any, where: str)
     while opening[-1] != "}\n":
         opening.append(watched.wait_for("", on="stdout"))
     uri = json.loads("".join(opening))["uri"]
+    client: pymongo.MongoClient[dict[str, Any]]
     with pymongo.MongoClient(uri) as client:
-        database = client.get_default_database()
+        database: Database[dict[str, Any]] = client.get_default_database()
         assert database.name == "cms"
         database.pages.insert_many([{"n": number} for number in range(300)])
         assert [page["n"] for page in database.pages.find().batch_size(50)] == list(range(300))
