@@ -10,6 +10,7 @@ Source: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import random
 import time
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _MAX_CONNECTIONS = 1000
 # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 _BACKOFF_BASE_S = 0.02
+# aiohttp wants larger bodies as files, which it sends piece by piece.
+_LARGE_BODY_BYTES = 2**20 - 1
 _BACKOFF_CAP_S = 1.0
 
 
@@ -153,9 +156,11 @@ class Invoker:
         assert self._client is not None, "the invoker is not open"
         self.counters.invokes += 1
         self.counters.bytes_sent += len(payload)
+        large = len(payload) > _LARGE_BODY_BYTES
+        body_or_file = io.BytesIO(payload) if large else payload
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._client.invoke(**self._target, Payload=payload)
+                response = await self._client.invoke(**self._target, Payload=body_or_file)
                 body: bytes = await response["Payload"].read()
         except aws.ClientError as error:
             raise _refused(error) from error

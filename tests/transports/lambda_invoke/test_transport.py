@@ -95,6 +95,12 @@ async def test_errors_are_the_drivers_own(transport: Transport) -> None:
     assert unknown.value.code == 59
 
 
+async def test_megabytes_travel_both_ways(transport: Transport) -> None:
+    document = {"_id": 1, "text": "x" * 3_000_000}
+    await transport.database.things.insert_one(document)
+    assert await transport.database.things.find_one({}) == document
+
+
 async def test_statistics_count_commands_and_invokes(
     transport: Transport, local_lambda: LocalLambda
 ) -> None:
