@@ -55,7 +55,12 @@ _NO_INDEX: Final = Match()
 
 
 class Matcher:
-    """A compiled filter."""
+    """A compiled filter.
+
+    Attributes:
+        query: the filter as it was given.
+        predicate: ``(document, variables) -> bool``, for variables that differ between runs.
+    """
 
     def __init__(
         self, query: Mapping[str, Any], node: Node, variables: Variables, binary: bool
@@ -290,6 +295,7 @@ def compile_filter(
     collation: Collation | None = None,
     let: Mapping[str, Any] | None = None,
     now: DatetimeMS | None = None,
+    names: Iterable[str] = (),
 ) -> Matcher:
     """Compile a filter document.
 
@@ -298,12 +304,13 @@ def compile_filter(
         collation: how strings compare.
         let: variables (already evaluated) that ``$expr`` sees as ``$$name``.
         now: what ``$$NOW`` is.
+        names: variables whose values are only known when `Matcher.predicate` is called.
 
     Raises:
         CommandFailure: as a server refuses the filter (2 BadValue, …).
     """
     variables = dict(let or {})
-    scope = Scope(collation, frozenset(variables))
+    scope = Scope(collation, frozenset(variables).union(names))
     if now is not None:
         variables["NOW"] = now
     return Matcher(query, compile_node(query, scope), variables, collation is None)

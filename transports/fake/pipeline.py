@@ -6,32 +6,58 @@ Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation-pipelin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from transports.fake.collation import Collation
+from transports.fake.errors import FAILED_TO_PARSE, TYPE_MISMATCH, CommandFailure, unsupported
 from transports.fake.matcher import Matcher
+from transports.fake.stages.context import CompiledStages, Context, Run, Stage
 from transports.fake.stages.environment import Environment
+from transports.fake.stages.output import target_of
+from transports.fake.stages.streams import compile_match
+from transports.fake.stages.table import SOURCES, STAGES, UNSUPPORTED
 from transports.fake.values import Document
 
 __all__ = ["Environment", "Pipeline", "compile_pipeline"]
+
+_WRITERS: Final = ("$out", "$merge")
+_NOT_IN: Final = {
+    "$facet": frozenset({"$facet", "$out", "$merge", "$documents", *SOURCES}),
+    "$lookup": frozenset({"$out", "$merge"}),
+    "$unionWith": frozenset({"$out", "$merge"}),
+}
+_NESTING_CODE: Final = {"$facet": 40600, "$lookup": 51047, "$unionWith": 31441}
 
 
 class Pipeline:
     """A compiled pipeline.
 
     Attributes:
-        leading_filter: the filter of a first ``$match``, for an index lookup; None without one.
+        leading_filter: the filter of a first ``$match``, for its `Matcher.index_bounds`; None
+            without one.
         reads_source: False if the first stage makes its own documents (``$documents``, …).
         writes: ``(stage, database | None, collection)`` of a last ``$out`` or ``$merge``.
     """
 
-    leading_filter: Matcher | None
-    reads_source: bool
-    writes: tuple[str, str | None, str] | None
+    def __init__(self, pipeline: Sequence[Mapping[str, Any]], context: Context) -> None:
+        self._stages = compile_stages(pipeline, context)
+        first = dict(pipeline[0]) if pipeline else {}
+        self.leading_filter: Matcher | None = (
+            compile_match(first["$match"], context) if "$match" in first else None
+        )
+        self.reads_source = not (first.keys() & SOURCES or "$documents" in first)
+        self.writes: tuple[str, str | None, str] | None = None
+        last = dict(pipeline[-1]) if pipeline else {}
+        for name in _WRITERS:
+            if name in last:
+                self.writes = (name, *target_of(name, last[name]))
 
     def run(self, source: Iterable[Document], env: Environment) -> Iterator[Document]:
-        """Run over the source; documents of the source are never changed."""
-        raise NotImplementedError
+        """Run over the source; documents of the source are never changed.
+
+        A last ``$out`` or ``$merge`` writes when this is called and yields nothing.
+        """
+        return self._stages(source, Run(env, {"NOW": env.now, **env.variables}))
 
 
 def compile_pipeline(
@@ -52,4 +78,57 @@ def compile_pipeline(
     Raises:
         CommandFailure: as a server refuses it (40324 for an unknown stage, …).
     """
-    raise NotImplementedError
+    context = Context(compile_stages, frozenset(variables), collation, database)
+    return Pipeline(pipeline, context)
+
+
+def compile_stages(pipeline: Sequence[Any], context: Context) -> CompiledStages:
+    """Compile the stages of a pipeline or sub-pipeline into one function."""
+    if type(pipeline) is not list:
+        raise CommandFailure(TYPE_MISMATCH, "'pipeline' option must be specified as an array")
+    stages = []
+    for position, given in enumerate(pipeline):
+        if type(given) is not dict:
+            raise CommandFailure(
+                TYPE_MISMATCH, "Each element of the 'pipeline' array must be an object"
+            )
+        if len(given) != 1:
+            raise CommandFailure(
+                40323, "A pipeline stage specification object must contain exactly one field."
+            )
+        name, spec = next(iter(given.items()))
+        _check_place(name, position, len(pipeline), context)
+        stages.append(_stage(name, spec, context))
+
+    def run(source: Iterable[Document], run: Run) -> Iterator[Document]:
+        documents = source
+        for stage in stages:
+            documents = stage(documents, run)
+        return iter(documents)
+
+    return run
+
+
+def _check_place(name: str, position: int, length: int, context: Context) -> None:
+    if context.inside is not None and name in _NOT_IN.get(context.inside, ()):
+        raise CommandFailure(
+            _NESTING_CODE[context.inside],
+            f"{name} is not allowed to be used within a {context.inside} stage",
+        )
+    if name in _WRITERS and position != length - 1:
+        raise CommandFailure(40601, f"{name} can only be the final stage in the pipeline")
+    if (name in SOURCES or name == "$documents") and position != 0:
+        raise CommandFailure(40602, f"{name} is only valid as the first stage in a pipeline.")
+
+
+def _stage(name: str, spec: Any, context: Context) -> Stage:
+    compile_named = STAGES.get(name)
+    if compile_named is not None:
+        return compile_named(spec, context)
+    if name in SOURCES:
+        return lambda documents, run: run.env.source(name, spec)
+    if name in UNSUPPORTED:
+        raise unsupported(f"the aggregation stage {name}")
+    if not name:
+        raise CommandFailure(FAILED_TO_PARSE, "A pipeline stage needs a name")
+    raise CommandFailure(40324, f"Unrecognized pipeline stage name: '{name}'")

@@ -11,8 +11,54 @@ from typing import Any
 from bson import DatetimeMS
 
 from transports.fake.collation import Collation
-from transports.fake.matcher import Match
-from transports.fake.values import Document
+from transports.fake.errors import CommandFailure, unsupported
+from transports.fake.expressions import Variables, compile_expression
+from transports.fake.expressions.names import check_path
+from transports.fake.expressions.numbers import whole
+from transports.fake.matcher import Match, compile_filter
+from transports.fake.paths import Parts
+from transports.fake.stages.fields import Level, Projection, decide_kind, flag, is_flag, is_nested
+from transports.fake.values import MISSING, NUMBER_TYPES, Document
+
+Change = Callable[[Any, Match | None], Any]
+Leaves = list[tuple[Parts, Any]]
+
+
+def _leaves(spec: Mapping[str, Any], prefix: Parts = ()) -> Leaves:
+    found: Leaves = []
+    for name, value in spec.items():
+        if name.startswith("$"):
+            raise CommandFailure(
+                16410,
+                f"FieldPath field names may not start with '$'. Consider using $getField or $setField. {name}",
+            )
+        bare = name.removesuffix(".$")
+        parts = (*prefix, *check_path(bare))
+        if bare != name:
+            parts = (*parts, "$")
+        if is_nested(value):
+            if not value:
+                raise CommandFailure(
+                    51270,
+                    f"An empty sub-projection is not a valid value. Found empty object at path {'.'.join(parts)}",
+                )
+            found += _leaves(value, parts)
+        else:
+            found.append((parts, value))
+    return found
+
+
+def _is_slice(value: Any) -> bool:
+    if type(value) is not dict or list(value) != ["$slice"]:
+        return False
+    operand = value["$slice"]
+    if type(operand) is list:
+        return len(operand) == 2 and all(type(n) in NUMBER_TYPES for n in operand)
+    return type(operand) in NUMBER_TYPES
+
+
+def _is_elem_match(value: Any) -> bool:
+    return type(value) is dict and list(value) == ["$elemMatch"]
 
 
 def compile_projection(
@@ -27,4 +73,168 @@ def compile_projection(
     The second argument is how the document matched the filter (`Matcher.match`); only the
     positional ``"a.$": 1`` needs it.
     """
-    raise NotImplementedError
+    if not spec:
+        return lambda document, match: document
+    variables: Variables = dict(let or {})
+    names = frozenset(variables)
+    if now is not None:
+        variables["NOW"] = now
+    builder = _Builder(spec, names, collation)
+    projection, changes = builder.build()
+
+    def project(document: Document, match: Match | None) -> Document:
+        result = projection(document, variables)
+        for parts, change in changes:
+            result = _changed(result, parts, change, match)
+        return result
+
+    return project
+
+
+class _Builder:
+    """Sorts the leaves of one specification into what the tree does and what comes after."""
+
+    def __init__(
+        self, spec: Mapping[str, Any], names: frozenset[str], collation: Collation | None
+    ) -> None:
+        self.leaves = _leaves(spec)
+        self.names = names
+        self.collation = collation
+        self.level = Level()
+        self.changes: list[tuple[Parts, Change]] = []
+
+    def build(self) -> tuple[Projection, list[tuple[Parts, Change]]]:
+        """Return the tree, and the changes to arrays of its result."""
+        deciding: Leaves = []
+        for parts, value in self.leaves:
+            if _is_slice(value):
+                continue
+            deciding.append((parts, value))
+        including = decide_kind(deciding) if deciding else False
+        keep_id = True
+        for parts, value in self.leaves:
+            if parts == ("_id",) and is_flag(value):
+                keep_id = flag(value)
+            else:
+                self._add(parts, value, including)
+        if any(parts[0] == "_id" and len(parts) > 1 for parts, _ in self.leaves):
+            keep_id = not including
+        if keep_id == including and "_id" not in self.level.computed:
+            self.level.named.add("_id")
+        return Projection(self.level, including), self.changes
+
+    def _add(self, parts: Parts, value: Any, including: bool) -> None:
+        if parts[-1] == "$":
+            self._positional(parts[:-1], including)
+        elif _is_slice(value):
+            if including:
+                self.level.put(parts, None)
+            self.changes.append((parts, _slicer(value["$slice"])))
+        elif _is_elem_match(value):
+            self._elem_match(parts, value["$elemMatch"], including)
+        elif is_flag(value):
+            self.level.put(parts, None)
+        elif type(value) is dict and "$meta" in value:
+            raise unsupported(f"the projection {{$meta: {value['$meta']!r}}}")
+        elif not including:
+            raise CommandFailure(
+                31252, "Cannot use expression other than $meta in exclusion projection"
+            )
+        else:
+            expression = compile_expression(value, variables=self.names, collation=self.collation)
+            self.level.put(parts, expression)
+
+    def _positional(self, parts: Parts, including: bool) -> None:
+        if not including:
+            raise CommandFailure(31395, "positional projection cannot be used with exclusion")
+        if any(path[-1:] == ("$",) for path, _ in self.leaves if path[:-1] != parts):
+            raise CommandFailure(
+                31276, "Cannot specify more than one positional projection per query."
+            )
+        self.level.put(parts, None)
+        self.changes.append((parts, _matched_element))
+
+    def _elem_match(self, parts: Parts, operand: Any, including: bool) -> None:
+        if type(operand) is not dict:
+            raise CommandFailure(
+                31274, "elemMatch: Invalid argument, object required, but got another type"
+            )
+        if len(parts) > 1:
+            raise CommandFailure(31275, "Cannot use $elemMatch projection on a nested field.")
+        matcher = compile_filter({"a": {"$elemMatch": operand}}, collation=self.collation)
+        name = parts[0]
+
+        def first(document: Document, variables: Variables) -> Any:
+            value = document.get(name, MISSING)
+            if type(value) is not list:
+                return MISSING
+            match = matcher.match({"a": value})
+            if match is None or match.array_index is None:
+                return MISSING
+            return [value[match.array_index]]
+
+        if not including:
+            raise CommandFailure(
+                31252, "Cannot use expression other than $meta in exclusion projection"
+            )
+        self.level.put(parts, first)
+
+
+def _slicer(operand: Any) -> Change:
+    if type(operand) is list:
+        skip, count = (whole(n) or 0 for n in operand)
+        if count <= 0:
+            raise CommandFailure(
+                28724, "First argument to $slice must be an array, but is of type: int"
+            )
+    else:
+        skip, count = 0, whole(operand) or 0
+
+    def cut(value: Any, match: Match | None) -> Any:
+        if type(value) is not list:
+            return value
+        if type(operand) is not list:
+            return value[:count] if count >= 0 else value[count:]
+        start = max(len(value) + skip, 0) if skip < 0 else skip
+        return value[start : start + count]
+
+    return cut
+
+
+def _matched_element(value: Any, match: Match | None) -> Any:
+    if type(value) is not list:
+        return value
+    if match is None or match.array_index is None:
+        raise CommandFailure(
+            51246,
+            "Executor error during find command :: caused by :: positional operator '.$' couldn't "
+            "find a matching element in the array",
+        )
+    if match.array_index >= len(value):
+        raise CommandFailure(
+            51247,
+            "Executor error during find command :: caused by :: positional operator '.$' element mismatch",
+        )
+    return [value[match.array_index]]
+
+
+def _changed(document: Document, parts: Parts, change: Change, match: Match | None) -> Document:
+    """Return the document with one path changed; arrays on the way are walked through."""
+    name = parts[0]
+    if name not in document:
+        return document
+    value = document[name]
+    new = (
+        change(value, match)
+        if len(parts) == 1
+        else _changed_inside(value, parts[1:], change, match)
+    )
+    return document if new is value else {**document, name: new}
+
+
+def _changed_inside(value: Any, parts: Parts, change: Change, match: Match | None) -> Any:
+    if type(value) is dict:
+        return _changed(value, parts, change, match)
+    if type(value) is list:
+        return [_changed_inside(element, parts, change, match) for element in value]
+    return value

@@ -1,0 +1,260 @@
+"""A projection as a tree of fields: what is kept, what is dropped, what is computed.
+
+Shared by the stages that reshape documents and by the projection of find.
+
+Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation/project/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from transports.fake.errors import CommandFailure
+from transports.fake.expressions.names import check_path
+from transports.fake.expressions.scope import Expression, Variables
+from transports.fake.paths import Parts
+from transports.fake.values import MISSING, NUMBER_TYPES, Document
+
+Compile = Callable[[Any], Expression]
+
+
+@dataclass(slots=True)
+class Level:
+    """The fields of one level of nesting.
+
+    Attributes:
+        named: fields that are kept (inclusion) or dropped (exclusion).
+        children: fields with fields of their own in the projection.
+        computed: fields with an expression.
+        order: computed fields and children, as the specification has them.
+    """
+
+    named: set[str] = field(default_factory=set)
+    children: dict[str, Level] = field(default_factory=dict)
+    computed: dict[str, Expression] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    computes: bool = False
+
+    def included(self, document: Document) -> Document:
+        """Return the named fields of a document, in its order; nothing computed."""
+        if not self.children:
+            named = self.named
+            return {name: value for name, value in document.items() if name in named}
+        result = {}
+        for name, value in document.items():
+            if name in self.named:
+                result[name] = value
+            elif name in self.children:
+                kept = self.children[name]._included_value(value)
+                if kept is not MISSING:
+                    result[name] = kept
+        return result
+
+    def _included_value(self, value: Any) -> Any:
+        if type(value) is dict:
+            return self.included(value)
+        if type(value) is list:
+            kept = [self._included_value(element) for element in value]
+            return [element for element in kept if element is not MISSING]
+        return MISSING
+
+    def excluded(self, document: Document) -> Document:
+        """Return a document without the named fields."""
+        result = {}
+        for name, value in document.items():
+            if name in self.named:
+                continue
+            child = self.children.get(name)
+            result[name] = value if child is None else child._excluded_value(value)
+        return result
+
+    def _excluded_value(self, value: Any) -> Any:
+        if type(value) is dict:
+            return self.excluded(value)
+        if type(value) is list:
+            return [self._excluded_value(element) for element in value]
+        return value
+
+    def compute(self, target: Document, root: Document, variables: Variables) -> Document:
+        """Return a document with the computed fields put in; ``root`` is what they see."""
+        result = dict(target)
+        for name in self.order:
+            expression = self.computed.get(name)
+            if expression is not None:
+                value = expression(root, variables)
+            else:
+                child = self.children[name]
+                if not child.computes:
+                    continue
+                value = child._computed_value(result.get(name, MISSING), root, variables)
+            if value is MISSING:
+                result.pop(name, None)
+            else:
+                result[name] = value
+        return result
+
+    def _computed_value(self, value: Any, root: Document, variables: Variables) -> Any:
+        if type(value) is dict:
+            return self.compute(value, root, variables)
+        if type(value) is list:
+            return [self._computed_value(element, root, variables) for element in value]
+        return self.compute({}, root, variables)
+
+    def put(self, parts: Parts, expression: Expression | None) -> None:
+        """Add a path: named, or with an expression.
+
+        Raises:
+            CommandFailure: 31249 or 31250 if the path collides with another.
+        """
+        level = self
+        for depth, part in enumerate(parts[:-1]):
+            if part in level.named or part in level.computed:
+                raise CommandFailure(
+                    31249,
+                    f"Path collision at {'.'.join(parts)} remaining portion "
+                    f"{'.'.join(parts[depth + 1 :])}",
+                )
+            if part not in level.children:
+                level.children[part] = Level()
+                level.order.append(part)
+            level.computes = level.computes or expression is not None
+            level = level.children[part]
+        last = parts[-1]
+        if last in level.named or last in level.computed or last in level.children:
+            raise CommandFailure(31250, f"Path collision at {'.'.join(parts)}")
+        if expression is None:
+            level.named.add(last)
+        else:
+            level.computed[last] = expression
+            level.order.append(last)
+            level.computes = True
+
+
+def is_flag(value: Any) -> bool:
+    """Tell whether a value of a projection only says whether a field is there."""
+    return type(value) is bool or type(value) in NUMBER_TYPES
+
+
+def flag(value: Any) -> bool:
+    """Return whether the field is there."""
+    if type(value) is bool:
+        return bool(value)
+    return bool(float(str(value)) != 0)
+
+
+def is_nested(value: Any) -> bool:
+    """Tell whether a value is a specification of fields inside the field."""
+    return type(value) is dict and not any(name.startswith("$") for name in value)
+
+
+def leaves(spec: Mapping[str, Any], prefix: Parts = ()) -> Iterator[tuple[Parts, Any]]:
+    """Yield ``(path, value)`` of each leaf of a projection; nested documents are paths."""
+    for name, value in spec.items():
+        if name.startswith("$"):
+            raise CommandFailure(
+                16410,
+                f"FieldPath field names may not start with '$'. Consider using $getField or $setField. {name}",
+            )
+        parts = (*prefix, *check_path(name))
+        if is_nested(value):
+            if not value:
+                raise CommandFailure(
+                    51270,
+                    f"An empty sub-projection is not a valid value. Found empty object at path {'.'.join(parts)}",
+                )
+            yield from leaves(value, parts)
+        else:
+            yield parts, value
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A whole projection.
+
+    Attributes:
+        level: its top level.
+        including: named fields are kept rather than dropped.
+    """
+
+    level: Level
+    including: bool
+
+    def __call__(self, document: Document, variables: Variables) -> Document:
+        """Return the projected document; the argument is never changed."""
+        if not self.including:
+            return self.level.excluded(document)
+        kept = self.level.included(document)
+        if self.level.computes:
+            return self.level.compute(kept, document, variables)
+        return kept
+
+
+def compile_fields(spec: Mapping[str, Any], compile_value: Compile) -> Projection:
+    """Compile inclusion or exclusion with computed fields, as ``$project`` takes it.
+
+    Raises:
+        CommandFailure: 31253, 31254 for a mixture, 51272 for nothing, …
+    """
+    if not spec:
+        raise CommandFailure(
+            51272,
+            "Invalid $project :: caused by :: projection specification must have at least one field",
+        )
+    given = list(leaves(spec))
+    including = decide_kind(given)
+    level = Level()
+    keep_id = including
+    for parts, value in given:
+        if parts == ("_id",) and is_flag(value):
+            keep_id = flag(value)
+            continue
+        if is_flag(value):
+            level.put(parts, None)
+        else:
+            if not including:
+                raise CommandFailure(
+                    31252,
+                    "Invalid $project :: caused by :: Cannot use expression other than $meta in "
+                    "exclusion projection",
+                )
+            level.put(parts, compile_value(value))
+            if parts == ("_id",):
+                keep_id = False
+    if any(parts[0] == "_id" and len(parts) > 1 for parts, _ in given):
+        keep_id = not including
+    if keep_id == including:
+        level.named.add("_id")
+    return Projection(level, including)
+
+
+def decide_kind(given: list[tuple[Parts, Any]]) -> bool:
+    """Tell whether a projection includes (True) or excludes.
+
+    Raises:
+        CommandFailure: 31253 or 31254 if it does both.
+    """
+    including: bool | None = None
+    for parts, value in given:
+        if parts == ("_id",) and is_flag(value):
+            continue
+        wanted = flag(value) if is_flag(value) else True
+        path = ".".join(parts)
+        if including is None:
+            including = wanted
+        elif wanted != including and is_flag(value):
+            if including:
+                raise CommandFailure(
+                    31254,
+                    f"Invalid $project :: caused by :: Cannot do exclusion on field {path} in "
+                    "inclusion projection",
+                )
+            raise CommandFailure(
+                31253,
+                f"Invalid $project :: caused by :: Cannot do inclusion on field {path} in "
+                "exclusion projection",
+            )
+    if including is None:
+        return all(flag(value) for _, value in given)
+    return including
