@@ -1,0 +1,75 @@
+"""Pipelines on collections, views and databases.
+
+Spec: https://www.mongodb.com/docs/manual/reference/command/aggregate/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from transports.fake.cursors import Cursor
+from transports.fake.environment import OperationEnvironment
+from transports.fake.fetching import first_batch
+from transports.fake.matcher import Matcher, compile_filter
+from transports.fake.operation import Operation
+from transports.fake.pipeline import compile_pipeline
+from transports.fake.plan import candidates
+from transports.fake.storage import CollectionView
+from transports.fake.values import Document
+from transports.fake.views import resolve
+
+
+def run_pipeline(
+    operation: Operation, name: str, stages: list[Document], size: int, *, close: bool = False
+) -> Document:
+    """Run a pipeline and return the reply with the first batch.
+
+    Args:
+        name: the collection or view; ``""`` for the database itself.
+    """
+    namespace = f"{operation.database}.{name or '$cmd.aggregate'}"
+    view, _, _ = resolve(operation, operation.database, name) if name else (None, "", [])
+    documents = pipeline_documents(operation, name, stages)
+    collection = None if view is None else view.collection
+    cursor = Cursor(namespace, documents, collection=collection)
+    writes = bool(stages) and next(iter(stages[-1]), "") in ("$out", "$merge")
+    if writes:
+        batch = cursor.take(None)
+        cursor.put_back(batch)
+    return first_batch(operation, cursor, size, close=close)
+
+
+def pipeline_documents(
+    operation: Operation, name: str, stages: list[Document], database: str | None = None
+) -> Iterator[Document]:
+    """Compile a pipeline and return the iterator over its documents."""
+    named = operation.database if database is None else database
+    view: CollectionView | None = None
+    prefix: list[Document] = []
+    requested = operation.find(name, named) if name else None
+    if name:
+        view, name, prefix = resolve(operation, named, name)
+    collation = operation.collation(requested)
+    variables = operation.variables()
+    pipeline = compile_pipeline(
+        [*prefix, *stages], collation=collation, variables=variables, database=named
+    )
+    environment = OperationEnvironment(operation, name, collation, variables)
+    environment.database = named
+    source: Iterable[Document] = ()
+    hint = operation.command.get("hint")
+    if view is not None and (pipeline.reads_source or hint):
+        source = _source(view, pipeline.leading_filter, collation, hint)
+    return iter(pipeline.run(source, environment))
+
+
+def _source(
+    view: CollectionView, matcher: Matcher | None, collation: Any, hint: Any
+) -> list[Document]:
+    if hint:
+        found = candidates(view, matcher or compile_filter({}), collation=collation, hint=hint)
+        return [document for _, document in found]
+    if matcher is not None:
+        return [document for _, document in candidates(view, matcher, collation=collation)]
+    return [document for _, document in view.scan()]

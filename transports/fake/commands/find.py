@@ -1,0 +1,224 @@
+"""``find``.
+
+Spec: https://www.mongodb.com/docs/manual/reference/command/find/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Final
+
+from bson import Int64
+
+from transports.fake.commands.registry import command, non_negative
+from transports.fake.cursors import DEFAULT_BATCH, Cursor, Tail
+from transports.fake.errors import (
+    BAD_VALUE,
+    FAILED_TO_PARSE,
+    TYPE_MISMATCH,
+    CommandFailure,
+    unsupported,
+)
+from transports.fake.fetching import first_batch
+from transports.fake.matcher import Matcher, compile_filter
+from transports.fake.namespaces import collection_name
+from transports.fake.operation import Operation
+from transports.fake.plan import bounded, candidates, planner_failure
+from transports.fake.projection import compile_projection
+from transports.fake.sort import compile_sort
+from transports.fake.storage import Collection, CollectionView
+from transports.fake.values import Document
+from transports.fake.views import find_as_pipeline, run_on_view
+
+_DOCUMENTS: Final = ("filter", "sort", "projection")
+
+
+@command(
+    "find",
+    fields={
+        "filter": "",
+        "projection": "",
+        "sort": "",
+        "hint": "string or object",
+        "collation": "object",
+        "skip": "number",
+        "limit": "number",
+        "batchSize": "number",
+        "singleBatch": "flag",
+        "allowDiskUse": "flag",
+        "min": "object",
+        "max": "object",
+        "returnKey": "flag",
+        "showRecordId": "flag",
+        "tailable": "flag",
+        "awaitData": "flag",
+        "oplogReplay": "flag",
+        "noCursorTimeout": "flag",
+        "allowPartialResults": "flag",
+        "mirrored": "flag",
+        "let": "object",
+        "options": "object",
+        "term": "number",
+        "readOnce": "flag",
+        "allowSpeculativeMajorityRead": "flag",
+        "requestResumeToken": "flag",
+        "resumeAfter": "object",
+        "$_requestResumeToken": "flag",
+        "$_resumeAfter": "object",
+        "encryptionInformation": "object",
+        "runtimeConstants": "object",
+    },
+    struct="FindCommandRequest",
+    read_concerns=("local", "majority", "linearizable", "available", "snapshot"),
+    in_transaction=True,
+)
+def run_find(operation: Operation) -> Document:
+    """Find documents: ``{"cursor": {"firstBatch": […], "id": 0, "ns": "db.coll"}}``."""
+    command = operation.command
+    name = collection_name(operation.database, command["find"])
+    for field in _DOCUMENTS:
+        if field in command and type(command[field]) is not dict and command[field] is not None:
+            raise CommandFailure(TYPE_MISMATCH, f"Expected field {field}to be of type object")
+    _check_options(command)
+    skip = non_negative("skip", command.get("skip") or 0)
+    limit = non_negative("limit", command.get("limit") or 0)
+    size = command.get("batchSize")
+    size = DEFAULT_BATCH if size is None else non_negative("batchSize", size)
+    view = operation.find(name)
+    if view is not None and view.collection.is_view:
+        return run_on_view(operation, view.collection, find_as_pipeline(command), size)
+    query = _Query(operation, view)
+    namespace = f"{operation.database}.{name}"
+    if view is None:
+        return {"cursor": {"id": Int64(0), "ns": namespace, "firstBatch": []}}
+    if command.get("tailable"):
+        return _tailable(operation, view, query, namespace, size)
+    documents: Iterator[Document] = query.documents(view)
+    if skip:
+        documents = islice(documents, skip, None)
+    if limit:
+        documents = islice(documents, limit)
+    cursor = Cursor(
+        namespace,
+        documents,
+        collection=view.collection,
+        no_timeout=bool(command.get("noCursorTimeout")),
+        limit=limit,
+        knows_end=query.knows_end,
+    )
+    reply = first_batch(operation, cursor, size, close=bool(command.get("singleBatch")))
+    if command.get("readConcern", {}).get("level") == "snapshot" and not operation.transaction:
+        reply["cursor"]["atClusterTime"] = operation.server.clock.operation_time
+    return reply
+
+
+def _check_options(command: Document) -> None:
+    if command.get("awaitData") and not command.get("tailable"):
+        raise CommandFailure(
+            FAILED_TO_PARSE, "Cannot set 'awaitData' without also setting 'tailable'"
+        )
+    if command.get("tailable"):
+        if command.get("sort") and command["sort"] != {"$natural": 1}:
+            raise CommandFailure(
+                BAD_VALUE, "cannot use tailable option with a sort other than {$natural: 1}"
+            )
+        if command.get("singleBatch"):
+            raise CommandFailure(
+                BAD_VALUE, "cannot use tailable option with the 'singleBatch' option"
+            )
+    for option in ("returnKey", "requestResumeToken", "$_requestResumeToken", "resumeAfter"):
+        if command.get(option):
+            raise unsupported(f"the option {option} of find")
+
+
+class _Query:
+    """The compiled parts of a find.
+
+    Attributes:
+        knows_end: whether the plan knows its last document for the last (a sort, one ``_id``).
+    """
+
+    def __init__(self, operation: Operation, view: CollectionView | None) -> None:
+        command = operation.command
+        self.command = command
+        self.collation = operation.collation(view)
+        variables = operation.variables()
+        self.matcher: Matcher = compile_filter(
+            command.get("filter") or {},
+            collation=self.collation,
+            let=variables,
+            now=operation.now,
+        )
+        sort = command.get("sort") or {}
+        self.natural = sort.get("$natural")
+        self.sort: Callable[[Iterable[Document]], list[Document]] | None = None
+        if sort and self.natural is None:
+            self.sort = compile_sort(sort, self.collation)
+        projection = command.get("projection")
+        self.project = None
+        self.positional = False
+        if projection:
+            self.project = compile_projection(
+                projection, collation=self.collation, let=variables, now=operation.now
+            )
+            self.positional = any(path.endswith(".$") for path in projection)
+        id_ = (command.get("filter") or {}).get("_id")
+        self.knows_end = self.sort is not None or (
+            id_ is not None
+            and len(command["filter"]) == 1
+            and not (type(id_) is dict and any(key.startswith("$") for key in id_))
+        )
+
+    def stored(self, view: CollectionView) -> Iterable[tuple[int, Document]]:
+        """Return the records to look at."""
+        command = self.command
+        if command.get("min") or command.get("max"):
+            return bounded(view, command.get("hint"), command.get("min"), command.get("max"))
+        hint = command.get("hint")
+        if self.natural is not None:
+            hint = {"$natural": self.natural}
+        return candidates(view, self.matcher, collation=self.collation, hint=hint)
+
+    def documents(self, view: CollectionView) -> Iterator[Document]:
+        """Yield the documents found, sorted and projected."""
+        matcher, project, stored = self.matcher, self.project, self.stored(view)
+        if self.command.get("showRecordId"):
+            stored = [(r, {**document, "$recordId": Int64(r)}) for r, document in stored]
+        if self.sort is None and project is None:
+            return (document for _, document in stored if matcher(document))
+        if self.sort is None and not self.positional:
+            return (project(document, None) for _, document in stored if matcher(document))  # type: ignore[misc]  # not None here
+        found = [document for _, document in stored if matcher(document)]
+        if self.sort is not None:
+            found = self.sort(found)
+        if project is None:
+            return iter(found)
+        if not self.positional:
+            return (project(document, None) for document in found)
+        return (project(document, matcher.match(document)) for document in found)
+
+    def shape(self, document: Document) -> Document | None:
+        """Return one document as the query shows it, None if it does not match."""
+        match = self.matcher.match(document)
+        if match is None:
+            return None
+        return document if self.project is None else self.project(document, match)
+
+
+def _tailable(
+    operation: Operation, view: CollectionView, query: _Query, namespace: str, size: int
+) -> Document:
+    collection = view.collection
+    if not collection.is_capped:
+        raise planner_failure(namespace, "tailable cursor requested on non capped collection")
+    assert isinstance(collection, Collection)
+    cursor = Cursor(
+        namespace,
+        Tail(collection, query.shape),
+        collection=collection,
+        tailable=True,
+        await_data=bool(operation.command.get("awaitData")),
+        no_timeout=bool(operation.command.get("noCursorTimeout")),
+    )
+    return first_batch(operation, cursor, size, close=not collection.records)

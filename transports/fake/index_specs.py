@@ -1,0 +1,398 @@
+"""Index specifications: what may be asked for, how it is stored, what conflicts with what.
+
+Spec: https://www.mongodb.com/docs/manual/reference/command/createIndexes/
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bson import Int64
+
+from transports.fake.bson_text import render, render_document
+from transports.fake.collation import compile_collation
+from transports.fake.errors import (
+    BAD_VALUE,
+    CANNOT_CREATE_INDEX,
+    FAILED_TO_PARSE,
+    INDEX_KEY_SPECS_CONFLICT,
+    INDEX_OPTIONS_CONFLICT,
+    TYPE_MISMATCH,
+    CommandFailure,
+)
+from transports.fake.indexes import Index
+from transports.fake.storage import Collection
+from transports.fake.values import Document, bson_type, is_number
+
+_INVALID_OPTION: Final = 197
+_PLUGINS: Final = frozenset({"2d", "2dsphere", "text", "hashed"})
+_KNOWN: Final = frozenset(
+    {
+        "v",
+        "key",
+        "name",
+        "ns",
+        "unique",
+        "sparse",
+        "background",
+        "expireAfterSeconds",
+        "hidden",
+        "partialFilterExpression",
+        "collation",
+        "storageEngine",
+        "weights",
+        "default_language",
+        "language_override",
+        "textIndexVersion",
+        "2dsphereIndexVersion",
+        "bits",
+        "min",
+        "max",
+        "bucketSize",
+        "dropDups",
+        "wildcardProjection",
+        "prepareUnique",
+        "coarsestIndexedLevel",
+        "finestIndexedLevel",
+        "originalSpec",
+        "clustered",
+    }
+)
+_FLAGS: Final = ("unique", "sparse", "background", "hidden")
+_ID_OPTIONS: Final = frozenset({"v", "key", "name", "ns", "collation", "clustered"})
+_PARTIAL_OPERATORS: Final = frozenset(
+    {"$eq", "$exists", "$gt", "$gte", "$lt", "$lte", "$type", "$in", "$and", "$or", "$geoWithin"}
+)
+_MAX_EXPIRY: Final = 0x7FFFFFFF
+
+
+def normalised(collection: Collection, spec: Any, place: int) -> Document:
+    """Check one specification and return it as ``listIndexes`` shows it.
+
+    Raises:
+        CommandFailure: 67, 9, 197, 14, … as the server refuses it.
+    """
+    if type(spec) is not dict:
+        raise CommandFailure(
+            TYPE_MISMATCH,
+            f"BSON field 'createIndexes.indexes.{place}' is the wrong type "
+            f"'{bson_type(spec)[1]}', expected type 'object'",
+        )
+    _check_shape(spec)
+    if spec["key"].get("_id") is not None and list(spec["key"]) == ["_id"]:
+        return _id_spec(collection, spec)
+    _check_reserved_names(spec)
+    _check_expiry(spec)
+    _check_partial(spec)
+    return _stored(collection, spec)
+
+
+def _error(spec: Document, reason: str, code: int = CANNOT_CREATE_INDEX) -> CommandFailure:
+    return CommandFailure(
+        code, f"Error in specification {render_document(spec)} :: caused by :: {reason}"
+    )
+
+
+def _check_shape(spec: Document) -> None:
+    for field in spec:
+        if field not in _KNOWN:
+            raise _error(
+                spec,
+                f"The field '{field}' is not valid for an index specification. Specification: "
+                f"{render_document(spec)}",
+                _INVALID_OPTION,
+            )
+    key = spec.get("key")
+    if key is None:
+        raise _error(
+            spec,
+            "The 'key' field is a required property of an index specification",
+            FAILED_TO_PARSE,
+        )
+    if type(key) is not dict:
+        raise _error(
+            spec,
+            f"The field 'key' must be an object, but got {bson_type(key)[1]}",
+            TYPE_MISMATCH,
+        )
+    if "name" not in spec:
+        raise _error(
+            spec,
+            "The 'name' field is a required property of an index specification",
+            FAILED_TO_PARSE,
+        )
+    _check_key(spec, key)
+    if spec["name"] == "":
+        raise _error({**spec, "v": 2}, "index name cannot be empty")
+    for flag in _FLAGS:
+        if flag in spec and type(spec[flag]) is not bool and not is_number(spec[flag]):
+            raise _error(
+                spec,
+                f"The field '{flag} has value {flag}: {render(spec[flag])}, which is not "
+                "convertible to bool",
+                TYPE_MISMATCH,
+            )
+    version = spec.get("v", 2)
+    if not is_number(version) or int(version) not in (1, 2):
+        shown = render_document(spec)
+        raise _error(
+            spec,
+            f"Invalid index specification {shown}; cannot create an index with v={render(version)}",
+        )
+
+
+def _check_key(spec: Document, key: Document) -> None:
+    if not key:
+        raise _error(spec, "Index keys cannot be empty.")
+    for field, kind in key.items():
+        if type(kind) is str:
+            if kind not in _PLUGINS:
+                raise _error(spec, f"Unknown index plugin '{kind}'")
+        elif not is_number(kind):
+            raise _error(
+                spec,
+                f"Values in v:2 index key pattern cannot be of type {bson_type(kind)[1]}. Only "
+                "numbers > 0, numbers < 0, and strings are allowed.",
+            )
+        elif not float(kind):
+            raise _error(spec, "Values in the index key pattern cannot be 0.")
+        parts = field.split(".")
+        if any(not part for part in parts):
+            raise _error(spec, "Index keys cannot contain an empty field.")
+        if any(
+            part.startswith("$") and part != "$**" and part not in ("$id", "$ref", "$db")
+            for part in parts
+        ):
+            raise _error(
+                spec, "Index key contains an illegal field name: field name starts with '$'."
+            )
+
+
+def _id_spec(collection: Collection, spec: Document) -> Document:
+    if render(spec["key"]["_id"]) not in ("1", "1.0"):
+        raise CommandFailure(
+            BAD_VALUE,
+            "The field 'key' for an _id index must be {_id: 1}, but got "
+            f"{render_document(spec['key'])}",
+        )
+    for field in spec:
+        if field not in _ID_OPTIONS:
+            raise CommandFailure(
+                _INVALID_OPTION,
+                f"The field '{field}' is not valid for an _id index specification. Specification: "
+                f"{render_document({**spec, 'v': 2})}",
+            )
+    index = collection.indexes.get("_id_")
+    return dict(index.spec) if index is not None else {"v": 2, "key": {"_id": 1}, "name": "_id_"}
+
+
+def _check_reserved_names(spec: Document) -> None:
+    if spec["name"] == "_id_":
+        raise CommandFailure(
+            BAD_VALUE,
+            "The index name '_id_' is reserved for the _id index, which must have key pattern "
+            f"{{_id: 1}}, found key: {render_document(spec['key'])}",
+        )
+    if spec["name"] == "*":
+        raise CommandFailure(BAD_VALUE, "The index name '*' is not valid.")
+
+
+def _check_expiry(spec: Document) -> None:
+    if "expireAfterSeconds" not in spec:
+        return
+    seconds = spec["expireAfterSeconds"]
+    shown = f"Index spec: {render_document(spec)}"
+    if not is_number(seconds):
+        raise CommandFailure(
+            CANNOT_CREATE_INDEX,
+            "TTL index 'expireAfterSeconds' option must be numeric, but received a type of "
+            f"'{bson_type(seconds)[1]}'. {shown}",
+        )
+    if float(seconds) < 0:
+        raise CommandFailure(
+            CANNOT_CREATE_INDEX,
+            f"TTL index 'expireAfterSeconds' option cannot be less than 0. {shown}",
+        )
+    if float(seconds) > _MAX_EXPIRY:
+        raise CommandFailure(
+            CANNOT_CREATE_INDEX,
+            "TTL index 'expireAfterSeconds' option must be within an acceptable range, try a "
+            f"different number than {int(seconds)}. {shown}",
+        )
+    if len(spec["key"]) > 1:
+        raise CommandFailure(
+            CANNOT_CREATE_INDEX,
+            f"TTL indexes are single-field indexes, compound indexes do not support TTL. {shown}",
+        )
+
+
+def _check_partial(spec: Document) -> None:
+    expression = spec.get("partialFilterExpression")
+    if expression is None:
+        return
+    if type(expression) is not dict:
+        raise _error(
+            spec,
+            "The field 'partialFilterExpression' must be an object, but got "
+            f"{bson_type(expression)[1]}",
+            TYPE_MISMATCH,
+        )
+    if spec.get("sparse"):
+        raise _error({**spec, "v": 2}, 'cannot mix "partialFilterExpression" and "sparse" options')
+    operator = _unsupported_operator(expression)
+    if operator is not None:
+        raise _error({**spec, "v": 2}, f"Expression not supported in partial index: {operator}\n")
+
+
+def _unsupported_operator(expression: Any) -> str | None:
+    if type(expression) is dict:
+        for name, value in expression.items():
+            if name.startswith("$") and name not in _PARTIAL_OPERATORS:
+                return str(name)
+            if name == "$exists" and not value:
+                return "$not\n    $exists"
+            found = _unsupported_operator(value) if name not in ("$eq", "$in") else None
+            if found is not None:
+                return found
+    elif type(expression) is list:
+        for element in expression:
+            found = _unsupported_operator(element)
+            if found is not None:
+                return found
+    return None
+
+
+def _stored(collection: Collection, spec: Document) -> Document:
+    """Return the specification as the server stores it: version first, defaults filled in."""
+    stored: Document = {"v": int(spec.get("v", 2))}
+    for field, value in spec.items():
+        if field in ("v", "ns"):
+            continue
+        if field in _FLAGS:
+            if value or field in ("unique", "sparse", "background"):
+                stored[field] = bool(value)
+            continue
+        if field == "expireAfterSeconds":
+            stored[field] = _integer(value)
+            continue
+        if field == "collation":
+            collation = compile_collation(value)
+            if collation is not None:
+                stored[field] = collation.spec
+            continue
+        stored[field] = value
+    if "collation" not in spec and "collation" in collection.options:
+        stored["collation"] = collection.options["collation"]
+    kinds = [kind for kind in spec["key"].values() if type(kind) is str]
+    if "text" in kinds:
+        return _stored_text(stored)
+    if "2dsphere" in kinds:
+        stored.setdefault("2dsphereIndexVersion", 3)
+    return stored
+
+
+def _stored_text(stored: Document) -> Document:
+    key: Document = {}
+    weights: Document = dict(stored.get("weights") or {})
+    for field, kind in stored["key"].items():
+        if kind == "text":
+            if "_fts" not in key:
+                key |= {"_fts": "text", "_ftsx": 1}
+            weights.setdefault(field, 1)
+        else:
+            key[field] = kind
+    stored["key"] = key
+    stored["weights"] = dict(sorted(weights.items()))
+    stored.setdefault("default_language", "english")
+    stored.setdefault("language_override", "language")
+    stored.setdefault("textIndexVersion", 3)
+    return stored
+
+
+def _integer(value: Any) -> Any:
+    if type(value) is float:
+        return int(value)
+    return value if type(value) in (int, Int64) else int(value.to_decimal())
+
+
+def existing(collection: Collection, spec: Document) -> Index | None:
+    """Return the index that the specification asks for if it exists already.
+
+    Raises:
+        CommandFailure: 85 or 86 if another index is in its way, 67 for a second text index.
+    """
+    same_name = collection.indexes.get(spec["name"])
+    if same_name is not None and _same(same_name.spec, spec):
+        return same_name
+    shown = f"Requested index: {_shown(spec)}, existing index: "
+    if same_name is not None and not _equivalent(same_name.spec, spec):
+        raise CommandFailure(
+            INDEX_KEY_SPECS_CONFLICT,
+            "An existing index has the same name as the requested index. When index names are not "
+            "specified, they are auto generated and can cause conflicts. Please refer to our "
+            f"documentation. {shown}{_shown(same_name.spec)}",
+        )
+    for index in collection.indexes.values():
+        if not _equivalent(index.spec, spec):
+            continue
+        if index.name == spec["name"]:
+            raise CommandFailure(
+                INDEX_OPTIONS_CONFLICT,
+                "An equivalent index already exists with the same name but different options. "
+                f"{shown}{_shown(index.spec)}",
+            )
+        if index.name == "_id_":
+            return index
+        if _same({**index.spec, "name": ""}, {**spec, "name": ""}):
+            raise CommandFailure(
+                INDEX_OPTIONS_CONFLICT,
+                f"Index already exists with a different name: {index.name}",
+            )
+        raise CommandFailure(
+            INDEX_OPTIONS_CONFLICT,
+            "An equivalent index already exists with a different name and options. "
+            f"{shown}{_shown(index.spec)}",
+        )
+    if "_fts" in spec["key"]:
+        for index in collection.indexes.values():
+            if "_fts" in index.pattern:
+                raise CommandFailure(
+                    CANNOT_CREATE_INDEX,
+                    "only one text index per collection allowed, found existing text index "
+                    f'"{index.name}"',
+                )
+    return None
+
+
+def _shown(spec: Document) -> str:
+    """Return a specification as the conflict messages show it: flags before the key."""
+    first = {"v": spec["v"]}
+    if spec.get("unique"):
+        first["unique"] = True
+    rest = {field: value for field, value in spec.items() if field not in first}
+    return render_document({**first, **rest})
+
+
+def _equivalent(left: Document, right: Document) -> bool:
+    """Tell whether two indexes would hold the same keys for the same documents."""
+    fields = ("key", "collation", "partialFilterExpression", "unique", "sparse")
+    return all(
+        render(left.get(field) or None) == render(right.get(field) or None) for field in fields
+    )
+
+
+def _same(left: Document, right: Document) -> bool:
+    ignored = ("background", "v")
+    return render(
+        {
+            field: value
+            for field, value in sorted(left.items())
+            if field not in ignored and value is not False
+        }
+    ) == render(
+        {
+            field: value
+            for field, value in sorted(right.items())
+            if field not in ignored and value is not False
+        }
+    )

@@ -1,0 +1,158 @@
+"""One running command: what its handler needs to know and may touch.
+
+Handlers are plain functions of an `Operation`. One that may have to wait (for data, for another
+transaction) is a generator: it yields a `Wait` and is continued when something has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bson import DatetimeMS
+
+from transports.endpoint.backend import Client
+from transports.fake.collation import Collation, compile_collation
+from transports.fake.expressions.compiler import compile_expression
+from transports.fake.namespaces import check_creatable, check_writable
+from transports.fake.oplog import Origin
+from transports.fake.storage import Collection, CollectionView
+from transports.fake.transactions import TransactionCollection
+from transports.fake.values import MISSING, Document
+
+if TYPE_CHECKING:
+    from transports.fake.cursors import Cursor
+    from transports.fake.server import FakeServer
+    from transports.fake.sessions import Session
+    from transports.fake.transactions import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a handler yields to be continued later.
+
+    Attributes:
+        timeout_ms: how long at most; None until something changes.
+    """
+
+    timeout_ms: int | None = None
+
+
+Waiting = Generator[Wait, None, Document]
+"""A handler that may wait; it returns the reply."""
+
+
+class Operation:
+    """A command on its way through the interpreter.
+
+    Attributes:
+        command: the command document, ``lsid`` and the like included.
+        name: the command's name as it is registered.
+        now: the time of day, the same for the whole command (``$$NOW``).
+        session: of its ``lsid``, if it has one.
+        transaction: the open transaction it belongs to.
+        retryable: whether its statements are remembered under its ``txnNumber``.
+        cursor: the cursor whose batch the reply carries.
+    """
+
+    __slots__ = (
+        "_now",
+        "client",
+        "command",
+        "cursor",
+        "database",
+        "name",
+        "retryable",
+        "server",
+        "session",
+        "started_ms",
+        "transaction",
+    )
+
+    def __init__(
+        self, server: FakeServer, command: Document, name: str, database: str, client: Client
+    ) -> None:
+        self.server = server
+        self.command = command
+        self.name = name
+        self.database = database
+        self.client = client
+        self.session: Session | None = None
+        self.transaction: Transaction | None = None
+        self.retryable = False
+        self.cursor: Cursor | None = None
+        self.started_ms = server.clock.now_ms()
+        self._now: DatetimeMS | None = None
+
+    @property
+    def now(self) -> DatetimeMS:
+        """The time of day at the command's start."""
+        if self._now is None:
+            self._now = DatetimeMS(self.started_ms)
+        return self._now
+
+    def find(self, collection: str, database: str | None = None) -> CollectionView | None:
+        """Return a collection or view as this operation sees it, None if it does not exist."""
+        name = self.database if database is None else database
+        if self.transaction is not None:
+            return self.transaction.find(name, collection)
+        return self.server.store.find(name, collection)
+
+    def writable(self, collection: str, database: str | None = None) -> CollectionView:
+        """Return a collection to write to, created if it does not exist.
+
+        Raises:
+            CommandFailure: 73 for a name that cannot be written to.
+        """
+        name = self.database if database is None else database
+        view = self.find(collection, name)
+        if view is None:
+            check_writable(name, collection)
+            return self.create(collection, {}, name)
+        return view
+
+    def create(
+        self, collection: str, options: Document, database: str | None = None
+    ) -> CollectionView:
+        """Create a collection; the caller has made sure that it does not exist."""
+        name = self.database if database is None else database
+        check_creatable(name, collection)
+        if self.transaction is not None:
+            return self.transaction.create(name, collection, options)
+        return self.server.store.create(name, collection, options)
+
+    def origin(self, update: Any = None) -> Origin:
+        """Return where this operation's writes come from."""
+        if self.transaction is None:
+            return Origin(update)
+        return Origin(update, self.transaction.lsid, self.transaction.number)
+
+    def variables(self) -> dict[str, Any]:
+        """Return the command's ``let``, evaluated: name → value."""
+        let = self.command.get("let")
+        if not let:
+            return {}
+        return self.evaluate(let)
+
+    def evaluate(self, expressions: Document) -> dict[str, Any]:
+        """Return the values of constant expressions, name → value; missing ones are left out."""
+        values = {}
+        for name, expression in expressions.items():
+            value = compile_expression(expression)({}, {"NOW": self.now})
+            if value is not MISSING:
+                values[name] = value
+        return values
+
+    def collation(self, view: CollectionView | None, spec: Any = None) -> Collation | None:
+        """Return the collation of a statement: its own, the command's or the collection's."""
+        spec = spec or self.command.get("collation")
+        if spec:
+            return compile_collation(spec)
+        return None if view is None else view.collection.collation
+
+
+def underlying(view: CollectionView) -> Collection | TransactionCollection:
+    """Return the view as what it is: a collection or a transaction's view of one."""
+    assert isinstance(view, Collection | TransactionCollection)
+    return view
