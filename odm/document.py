@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import beanie
+from beanie import MergeStrategy
 from beanie.exceptions import DocumentWasNotSaved
 from bson import DBRef
 from pydantic import PrivateAttr
@@ -13,8 +15,8 @@ from odm.binding import Home, current_home
 from odm.bulk_writer import BulkWriter
 from odm.fields import Link
 from odm.initialise import initialise
-from odm.metaclass import ModelMeta, building, is_initialised
-from odm.operations import ConnectionModel, of_class_and_document, operations
+from odm.metaclass import ModelMeta, is_initialised
+from odm.operations import ConnectionModel, of_class_and_document, of_document, operations
 
 _AGGREGATES = ("count", "sum", "avg", "max", "min")
 
@@ -63,6 +65,17 @@ class Document(ConnectionModel, beanie.Document, metaclass=ModelMeta):
         # So marked, pydantic-core builds a loaded document without calling it.
         __init__.__pydantic_base_init__ = True
 
+    if TYPE_CHECKING:  # what Beanie has left without types
+
+        async def fetch_link(self, field: str | Any) -> None:
+            """Replace the link in a field by its document, a list of links by theirs."""
+
+        async def fetch_all_links(self) -> None:
+            """Replace every link by its document."""
+
+        async def sync(self, merge_strategy: MergeStrategy = MergeStrategy.remote) -> None:
+            """Bring the document up to date with the database."""
+
     @classmethod
     def _fill_back_refs(cls, values: Any) -> Any:
         if not is_initialised(cls):
@@ -70,12 +83,12 @@ class Document(ConnectionModel, beanie.Document, metaclass=ModelMeta):
             initialise(cls)
         return super()._fill_back_refs(values)  # type: ignore[no-untyped-call]  # of Beanie
 
-    @classmethod
-    def model_rebuild(cls, **kwargs: Any) -> bool | None:
-        """Rebuild the schema (pydantic)."""
-        with building():
-            rebuilt: bool | None = super().model_rebuild(**kwargs)
-        return rebuilt
+    async def validate_self(self, *args: Any, **kwargs: Any) -> None:
+        """Validate the document once more (``validate_on_save``, Beanie)."""
+        revision_id = self.revision_id
+        await super().validate_self(*args, **kwargs)
+        # Beanie 2.2 validates a dump, which has no revision, and takes over what is missing.
+        self.revision_id = revision_id
 
     def to_ref(self) -> DBRef:
         """Return the reference under which other documents store this one."""
@@ -103,7 +116,10 @@ class Document(ConnectionModel, beanie.Document, metaclass=ModelMeta):
             return BulkWriter(session, ordered, cls, bypass_document_validation, comment)
 
 
-@operations(beanie.DocumentWithSoftDelete, of_documents=("delete", "hard_delete"))
+_erased: ContextVar[Any] = ContextVar("odm_erased", default=None)
+
+
+@operations(beanie.DocumentWithSoftDelete, of_documents=("delete",))
 class DocumentWithSoftDelete(Document, beanie.DocumentWithSoftDelete):
     """A document that ``delete()`` only marks as deleted (`beanie.DocumentWithSoftDelete`).
 
@@ -111,6 +127,26 @@ class DocumentWithSoftDelete(Document, beanie.DocumentWithSoftDelete):
     """
 
     __odm_base__: ClassVar[bool] = True
+
+    if not TYPE_CHECKING:
+
+        @classmethod
+        def find_one(cls, *args: Any, **kwargs: Any) -> Any:
+            """Find one document that is not marked as deleted."""
+            erased = _erased.get()
+            if erased is not None and args == ({"_id": erased},):
+                # For hard_delete(), which in Beanie 2.2 passes over what is marked too.
+                return super(beanie.DocumentWithSoftDelete, cls).find_one(*args, **kwargs)
+            return super().find_one(*args, **kwargs)
+
+        @of_document
+        async def hard_delete(self, *args: Any, **kwargs: Any) -> Any:
+            """Remove the document from the database, marked as deleted or not."""
+            token = _erased.set(self.id)
+            try:
+                return await super().hard_delete(*args, **kwargs)
+            finally:
+                _erased.reset(token)
 
 
 @operations(beanie.View, of_documents=("fetch_link", "fetch_all_links"), of_classes=_AGGREGATES)

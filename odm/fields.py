@@ -30,6 +30,17 @@ class Link(beanie.Link[_T]):
             found: _T | Link[_T] = await super().fetch(fetch_links)  # type: ignore[assignment]
             return found
 
+    def to_ref(self) -> DBRef:
+        """Return the reference as it is stored."""
+        return self.ref
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the reference as it is in JSON: ``{"id": …, "collection": …}``."""
+        return {"id": str(self.ref.id), "collection": self.ref.collection}
+
+    def __repr__(self) -> str:
+        return f"Link({self.ref.collection}, {self.ref.id!r})"
+
     @classmethod
     async def fetch_list(cls, links: Iterable[Any], fetch_links: bool = False) -> list[Any]:
         """Return the documents of many links, in one query; documents among them are kept."""

@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 
 from odm.errors import InvalidConfiguration
 from odm.fields import with_beanie_links
-from odm.metaclass import ModelMeta, building, is_base, is_initialised
+from odm.metaclass import ModelMeta, is_base, is_initialised
 
 _lock = threading.RLock()
 _in_progress: set[type] = set()
@@ -162,11 +162,9 @@ def _place_in_hierarchy(model: Any, parent: Any) -> None:
 def _initialise_fields(model: Any, step: Any) -> None:
     register_names(model)
     try:
-        # Beanie may rebuild the class on the way too (fields that are "hidden").
-        with building():
-            if not model.__pydantic_complete__:
-                model.model_rebuild(raise_errors=True)
-            step(model)
+        if not model.__pydantic_complete__:
+            model.model_rebuild(raise_errors=True)
+        step(model)
     except (NameError, ValueError) as error:  # pydantic's for an annotation, Beanie's for a link
         raise InvalidConfiguration(
             f"a field of {model.__name__} names a class that is not known ({error}):"

@@ -9,7 +9,7 @@ field's default in a subclass defined later.
 
 from __future__ import annotations
 
-import threading
+import sys
 from typing import TYPE_CHECKING, Any, dataclass_transform
 
 from beanie.odm.fields import ExpressionField
@@ -26,74 +26,55 @@ else:
 _DEFAULT_MAJOR_VERSION = 5
 
 
-class _Building(threading.local):
-    """Counts the classes that pydantic is building in this thread."""
-
-    depth = 0
-
-
-_building = _Building()
-
-
-class building:  # noqa: N801 - reads as what goes on: with building()
-    """While pydantic builds a class, its fields are not attributes of it."""
-
-    def __enter__(self) -> None:
-        _building.depth += 1
-
-    def __exit__(self, *_: object) -> None:
-        _building.depth -= 1
-
-
 @dataclass_transform(kw_only_default=True, field_specifiers=(Field, PrivateAttr))
 class ModelMeta(ModelMetaclass):
     """Metaclass of `Document` and `View`."""
 
-    def __new__(
-        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
-    ) -> type:
-        """Build a class."""
-        with building():
-            return super().__new__(mcs, name, bases, namespace, **kwargs)
-
-    def __setattr__(cls, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: Any) -> None:
         if type(value) is ExpressionField:
-            if "__odm_expressions__" not in cls.__dict__:
+            if "__odm_expressions__" not in self.__dict__:
                 super().__setattr__("__odm_expressions__", {})
-            cls.__dict__["__odm_expressions__"][name] = value
+            self.__dict__["__odm_expressions__"][name] = value
         else:
             super().__setattr__(name, value)
 
-    def __getattr__(cls, name: str) -> Any:
-        fields = cls.__dict__.get("__pydantic_fields__", ())
-        if name in fields and not _building.depth and not is_base(cls):
-            if not is_initialised(cls):
-                cls.get_settings()  # it initialises the class
-            return cls.__dict__["__odm_expressions__"][name]
+    def __getattr__(self, name: str) -> Any:
+        fields = self.__dict__.get("__pydantic_fields__", ())
+        if name in fields and not is_base(self) and not _asked_by_pydantic():
+            if not is_initialised(self):
+                self.get_settings()  # it initialises the class
+            return self.__dict__["__odm_expressions__"][name]
         return super().__getattr__(name)  # type: ignore[misc]  # hidden from type checkers
 
     @property
-    def _cache(cls) -> Any:
+    def _cache(self) -> Any:
         try:
-            return binder_for(cls).cache(cls)
+            return binder_for(self).cache(self)
         except NotConnected:
-            return cls.__dict__.get("__odm_global_cache__")
+            return self.__dict__.get("__odm_global_cache__")
 
     @_cache.setter
-    def _cache(cls, value: Any) -> None:
-        cls.__odm_global_cache__ = value
+    def _cache(self, value: Any) -> None:
+        self.__odm_global_cache__ = value
 
     @property
-    def _database_major_version(cls) -> int:
+    def _database_major_version(self) -> int:
         try:
-            return binder_for(cls).binding(cls).server_major_version
+            return binder_for(self).binding(self).server_major_version
         except NotConnected:
-            version: int = cls.__dict__.get("__odm_global_major_version__", _DEFAULT_MAJOR_VERSION)
+            version: int = self.__dict__.get("__odm_global_major_version__", _DEFAULT_MAJOR_VERSION)
             return version
 
     @_database_major_version.setter
-    def _database_major_version(cls, value: int) -> None:
-        cls.__odm_global_major_version__ = value
+    def _database_major_version(self, value: int) -> None:
+        self.__odm_global_major_version__ = value
+
+
+def _asked_by_pydantic() -> bool:
+    # When it builds a class, pydantic looks for the defaults of fields, and for fields that shadow
+    # something, among the attributes of the class and its bases.
+    caller: str = sys._getframe(2).f_globals.get("__name__", "")
+    return caller.startswith("pydantic.")
 
 
 def is_base(cls: type) -> bool:
