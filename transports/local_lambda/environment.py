@@ -148,7 +148,7 @@ class Environment:
 
     # --- life ---
 
-    async def start(
+    def start(
         self, sandbox: Sandbox, account: Account, cleanup: Cleanup, init_timeout_s: float
     ) -> None:
         """Spawn the process; the init phase ends when it asks for its first event.
@@ -157,9 +157,7 @@ class Environment:
             OSError: the interpreter cannot be started.
         """
         self._cleanup = cleanup
-        runtime_api = await self._api.listen()
-        if self.state is State.ENDED:  # killed meanwhile
-            self._api.close()
+        if self.state is State.ENDED:  # killed before it began
             return
         temporary = cleanup.directory / self.id
         try:
@@ -174,7 +172,7 @@ class Environment:
                     account,
                     version=self.version,
                     environment_id=self.id,
-                    runtime_api=runtime_api,
+                    runtime_api=self._api.listen(),
                     temporary=temporary,
                 ),
                 directory=sandbox.task_root,

@@ -165,7 +165,7 @@ class Function:
         self._max_environments = max(self._max_environments, len(self._environments))
         try:
             sandbox = await self._prepared()
-            await environment.start(sandbox, self._account, self._cleanup, init_timeout_s)
+            environment.start(sandbox, self._account, self._cleanup, init_timeout_s)
         except (OSError, MissingExtra) as error:
             environment.kill()
             raise ServiceError(502, "InvalidRuntimeException", f"{name}: {error}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 
 from transports.errors import MissingExtra
@@ -18,6 +19,11 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra("transports.local_lambda", "aiohttp", "local") from error
 
+
+class Disconnected(Exception):
+    """The client went away in the middle of its request."""
+
+
 Request = web.BaseRequest
 Response = web.Response
 Handler = Callable[[Request], Awaitable[Response]]
@@ -26,6 +32,12 @@ Handler = Callable[[Request], Awaitable[Response]]
 # payload a pause and a resume of the socket each time.
 _READ_BUFFER_BYTES = 1 << 20
 _FLUSH_S = 0.2
+_DISCARD_S = 10.0
+_DISCARD_BYTES = 64 << 20
+# What reading a body raises when its sender has gone: aiohttp's "Connection closed." is a bare
+# RuntimeError.
+_BROKEN = (ConnectionError, web.RequestPayloadError, web.PayloadAccessError, RuntimeError)
+_BACKLOG = 128
 
 
 class HttpServer:
@@ -44,22 +56,53 @@ class HttpServer:
             access_log=None,
             auto_decompress=False,
             read_bufsize=_READ_BUFFER_BYTES,
+            lingering_time=0,  # _discard_rest does it, and knows when the client has gone
         )
-        self._listener: asyncio.Server | None = None
+        self._loop = asyncio.get_running_loop()
+        self._listener: socket.socket | None = None
+        self._connecting: set[asyncio.Task[None]] = set()
 
-    async def listen(self, host: str, port: int = 0) -> int:
-        """Listen, and return the port."""
-        loop = asyncio.get_running_loop()
-        # Exactly one socket, so that there is exactly one port, also for "localhost".
-        self._listener = await loop.create_server(self._server, host, port)
-        bound: int = self._listener.sockets[0].getsockname()[1]
+    def listen(self, host: str, port: int = 0) -> int:
+        """Listen, and return the port.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        # Not loop.create_server: in Python 3.11 a server that is closed between accepting a
+        # connection and attaching it fails an assertion and leaks the connection. An execution
+        # environment that is killed as it connects does just that.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        self._listener.setblocking(False)
+        self._loop.add_reader(self._listener, self._accept, self._listener)
+        bound: int = self._listener.getsockname()[1]
         return bound
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(_BACKLOG):
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # none left, or it has gone away already
+                return
+            connection.setblocking(False)
+            task = self._loop.create_task(self._connect(connection))
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        transport, _ = await self._loop.connect_accepted_socket(self._server, connection)
+        if self._listener is None:
+            transport.abort()
 
     async def _handle(self, request: Request) -> Response:
         self._in_progress += 1
         self._quiet.clear()
         try:
-            return await self._handler(request)
+            response = await self._handler(request)
+            await _discard_rest(request)
+            return response
+        except Disconnected:
+            return reply(400)  # to nobody
         finally:
             self._in_progress -= 1
             if not self._in_progress:
@@ -68,7 +111,9 @@ class HttpServer:
     def stop_listening(self) -> None:
         """Accept no further connection; those open go on."""
         if self._listener is not None:
+            self._loop.remove_reader(self._listener)
             self._listener.close()
+            self._listener = None
 
     def drop_connections(self) -> None:
         """Close every connection at once, in the middle of a request or not."""
@@ -81,32 +126,51 @@ class HttpServer:
         self.stop_listening()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._quiet.wait(), timeout_s)
-        # aiohttp's own wait is for the writing of answers. It would also wait for the rest of a
-        # body whose sender has gone away in the middle, hence not for long.
+        # What remains is the writing of answers.
         self._server.pre_shutdown()
         await self._server.shutdown(_FLUSH_S)
 
 
 async def read_body(request: Request, limit: int) -> bytes | None:
-    """Read the whole body; None if it is over ``limit`` bytes, no more is ever held."""
+    """Read the whole body; None if it is over ``limit`` bytes, no more is ever held.
+
+    Raises:
+        Disconnected: there is nobody left to answer.
+    """
     if (request.content_length or 0) > limit:
         return None
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
+    if _expects_continue(request) and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     chunks = []
     size = 0
-    async for chunk in request.content.iter_any():
-        size += len(chunk)
-        if size > limit:
-            return None
-        chunks.append(chunk)
+    try:
+        async for chunk in request.content.iter_any():
+            size += len(chunk)
+            if size > limit:
+                return None
+            chunks.append(chunk)
+    except _BROKEN as error:
+        raise Disconnected from error
     return b"".join(chunks)
 
 
-async def discard_body(request: Request) -> None:
-    """Read the rest of a body and forget it, so that the client can read the answer."""
-    async for _ in request.content.iter_any():
-        pass
+async def _discard_rest(request: Request) -> None:
+    """Read what the handler left of a body, so that the client, still sending, can be answered.
+
+    Bounded; aiohttp closes the connection if there is still more. A client that may be waiting to
+    be told to continue is answered instead.
+    """
+    if _expects_continue(request):
+        return
+    size = 0
+    with contextlib.suppress(TimeoutError, *_BROKEN):
+        async with asyncio.timeout(_DISCARD_S):
+            while size < _DISCARD_BYTES and not request.content.is_eof():
+                size += len(await request.content.readany())
+
+
+def _expects_continue(request: Request) -> bool:
+    return request.headers.get("Expect", "").lower() == "100-continue"
 
 
 def reply(

@@ -30,7 +30,7 @@ from transports.local_lambda.faults import (
     invalid_parameter,
     payload_too_large,
 )
-from transports.local_lambda.http_server import Request, Response, read_body, reply
+from transports.local_lambda.http_server import Disconnected, Request, Response, read_body, reply
 
 _PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
 _logger = logging.getLogger("transports.local_lambda")
@@ -84,6 +84,8 @@ class InvokeApi:
             answer = await self._invoker.invoke(request)
         except ServiceError as error:
             return _refuse(error, request_id)
+        except Disconnected:
+            raise
         except Exception:
             _logger.exception("request %s failed inside the local Lambda", request_id)
             return _refuse(ServiceError(500, "ServiceException", "internal error"), request_id)

@@ -17,7 +17,6 @@ from transports.local_lambda.http_server import (
     HttpServer,
     Request,
     Response,
-    discard_body,
     read_body,
     reply,
 )
@@ -50,9 +49,9 @@ class RuntimeApi:
         self._peer = peer
         self._server = HttpServer(self._handle)
 
-    async def listen(self) -> str:
+    def listen(self) -> str:
         """Listen; returns ``AWS_LAMBDA_RUNTIME_API``."""
-        return f"127.0.0.1:{await self._server.listen('127.0.0.1')}"
+        return f"127.0.0.1:{self._server.listen('127.0.0.1')}"
 
     def close(self) -> None:
         """Close the port and every connection."""
@@ -85,9 +84,7 @@ class RuntimeApi:
         if not self._peer.is_running(request_id):
             return _refusal(400, "InvalidRequestID", "Invalid request ID")
         if body is None:
-            await discard_body(request)
-            if self._peer.is_running(request_id):  # it can have timed out meanwhile
-                self._peer.complete(response_too_large())
+            self._peer.complete(response_too_large())
             return _refusal(
                 413,
                 "RequestEntityTooLarge",

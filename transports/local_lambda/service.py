@@ -96,7 +96,7 @@ class LocalLambda:
             for configuration in self._configurations.values():
                 self._create(configuration)
             self._server = HttpServer(InvokeApi(self).handle)
-            self._port = await self._server.listen(self._host, self._port)
+            self._port = self._server.listen(self._host, self._port)
             self._watch = asyncio.create_task(self._watch_memory())
         except BaseException:
             await self.aclose()

@@ -6,11 +6,14 @@ import asyncio
 import base64
 import io
 import json
+import re
 from typing import Any
 
 import aiohttp
 import pytest
 from botocore.exceptions import ClientError
+
+from transports.local_lambda import LocalLambda
 
 LIMIT = 6_291_456
 
@@ -71,25 +74,64 @@ async def test_request_of_exactly_the_limit_passes(serve: Any, post: Any) -> Non
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_request_over_the_limit_is_refused(serve: Any, chunked: bool) -> None:
-    service = await serve()
+async def test_request_over_the_limit_is_refused_and_the_connection_kept(
+    serve: Any, chunked: bool
+) -> None:
+    reader, writer = await _connect(await serve())
     body = b'"' + b"x" * (LIMIT - 1) + b'"'
     assert len(body) == LIMIT + 1
-    head = f"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: {service.endpoint_url}\r\n"
+    head = _HEAD
     if chunked:
-        head += "Transfer-Encoding: chunked\r\n\r\n"
+        head += b"Transfer-Encoding: chunked\r\n\r\n"
         body = b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
     else:
-        head += f"Content-Length: {len(body)}\r\n\r\n"
-    host, port = service.endpoint_url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(head.encode() + body)
-    await writer.drain()  # the whole of it is taken, so that the answer can be read
-    answer = await reader.readuntil(b"\r\n\r\n")
+        head += b"Content-Length: %d\r\n\r\n" % len(body)
+    writer.write(head + body)
+    answer, _ = await _read_answer(reader)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"x-amzn-ErrorType: RequestEntityTooLargeException" in answer
+    writer.write(_HEAD + b"Content-Length: 2\r\n\r\n{}")
+    answer, body = await _read_answer(reader)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert json.loads(body)["served"] == 1
     writer.close()
     await writer.wait_closed()
+
+
+async def test_client_that_waits_to_continue_is_refused_at_once(serve: Any) -> None:
+    reader, writer = await _connect(await serve())
+    writer.write(_HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % (LIMIT + 1))
+    answer, _ = await _read_answer(reader)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_client_that_leaves_in_the_middle_is_no_event(
+    serve: Any, post: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = await serve()
+    _, writer = await _connect(service)
+    writer.write(_HEAD + b"Content-Length: 100\r\n\r\n{")
+    await writer.drain()
+    writer.transport.abort()
+    assert (await post(service)).document["served"] == 1
+    await service.aclose()
+    assert caplog.text == ""
+
+
+_HEAD = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: localhost\r\n"
+
+
+async def _connect(service: LocalLambda) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, port = service.endpoint_url.removeprefix("http://").split(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+async def _read_answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    (length,) = re.findall(rb"Content-Length: (\d+)", head)
+    return head, await reader.readexactly(int(length))
 
 
 async def test_sdk_raises_its_generic_error_over_the_limit(serve: Any, connect: Any) -> None:
