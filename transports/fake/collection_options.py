@@ -20,19 +20,19 @@ _KEPT: Final = (
     "capped",
     "size",
     "max",
+    "changeStreamPreAndPostImages",
     "storageEngine",
     "indexOptionDefaults",
-    "viewOn",
-    "pipeline",
-    "collation",
-    "changeStreamPreAndPostImages",
-    "timeseries",
-    "clusteredIndex",
-    "expireAfterSeconds",
-    "encryptedFields",
     "validator",
     "validationLevel",
     "validationAction",
+    "collation",
+    "viewOn",
+    "pipeline",
+    "expireAfterSeconds",
+    "timeseries",
+    "clusteredIndex",
+    "encryptedFields",
 )
 _LEVELS: Final = ("off", "strict", "moderate")
 _ACTIONS: Final = ("error", "warn")
@@ -159,6 +159,11 @@ def _check_validation(options: Document) -> None:
                 BAD_VALUE,
                 f"Enumeration value '{value}' for field 'create.{name}' is not a valid value.",
             )
+
+
+def in_catalog_order(options: Document) -> Document:
+    """Return options in the order in which ``listCollections`` shows them."""
+    return {name: options[name] for name in _KEPT if name in options}
 
 
 def as_size(value: int) -> int | Int64:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from transports.fake.collation import Collation
-from transports.fake.errors import CommandFailure, unsupported
+from transports.fake.errors import INVALID_NAMESPACE, CommandFailure, unsupported
 from transports.fake.operation import Operation
 from transports.fake.statistics import collection_statistics, index_statistics
 from transports.fake.storage import Collection, CollectionView
@@ -52,6 +52,11 @@ class OperationEnvironment:
         """Yield what a stage that reports on the storage or the server yields."""
         operation = self._operation
         if stage == "$currentOp":
+            if self.database != "admin" or self.collection:
+                raise CommandFailure(
+                    INVALID_NAMESPACE,
+                    "$currentOp must be run against the 'admin' database with {aggregate: 1}",
+                )
             return []
         if stage in ("$listSessions", "$listLocalSessions"):
             return []

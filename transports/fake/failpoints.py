@@ -15,10 +15,10 @@ from transports.fake.operation import Operation
 from transports.fake.values import Document, is_number
 
 _FAILPOINT_SET_FAILED: Final = 266
-_KNOWN: Final = frozenset({"failCommand", "failGetMoreAfterCursorCheckout"})
-_REFUSED: Final = frozenset(
-    {"onPrimaryTransactionalWrite", "maxTimeAlwaysTimeOut", "maxTimeNeverTimeOut"}
-)
+FAIL_GET_MORE: Final = "failGetMoreAfterCursorCheckout"
+FAIL_WRITE: Final = "onPrimaryTransactionalWrite"
+_KNOWN: Final = frozenset({"failCommand", FAIL_GET_MORE, FAIL_WRITE})
+_REFUSED: Final = frozenset({"maxTimeAlwaysTimeOut", "maxTimeNeverTimeOut"})
 _EXEMPT: Final = frozenset({"configureFailPoint"})
 
 
@@ -115,7 +115,7 @@ class FailPoints:
             return None
         if not failpoint.fires():
             return None
-        self._fired["failCommand"] = self._fired.get("failCommand", 0) + 1
+        self._count("failCommand")
         data = failpoint.data
         hit = Hit(close_connection=bool(data.get("closeConnection")))
         if data.get("blockConnection"):
@@ -125,6 +125,46 @@ class FailPoints:
         elif "writeConcernError" in data:
             self._write_concern_errors.append((operation, data))
         return hit
+
+    def _count(self, name: str) -> None:
+        self._fired[name] = self._fired.get(name, 0) + 1
+
+    def before_write(self, operation: Operation) -> None:
+        """Do what a failpoint wants with a retryable write or a write of a transaction.
+
+        Raises:
+            CommandFailure: the write must not take place.
+        """
+        failpoint = self.active.get(FAIL_WRITE)
+        if failpoint is None or not (operation.retryable or operation.transaction):
+            return
+        if not failpoint.fires():
+            return
+        self._count(FAIL_WRITE)
+        if failpoint.data.get("closeConnection", True):
+            operation.closes_connection = True
+        code = failpoint.data.get("failBeforeCommitExceptionCode")
+        if code is not None:
+            session = "" if operation.session is None else operation.session.label
+            raise CommandFailure(
+                int(code),
+                f"Failing write for {session}:{operation.command['txnNumber']} due to failpoint. "
+                "The write must not be reflected.",
+            )
+
+    def before_get_more(self) -> None:
+        """Do what a failpoint wants with a ``getMore`` whose cursor has been found.
+
+        Raises:
+            CommandFailure: the command must fail.
+        """
+        failpoint = self.active.get(FAIL_GET_MORE)
+        if failpoint is not None and failpoint.fires():
+            self._count(FAIL_GET_MORE)
+            raise CommandFailure(
+                int(failpoint.data.get("errorCode", 1)),
+                f"Hit the '{FAIL_GET_MORE}' failpoint",
+            )
 
     def amend_reply(self, operation: Operation, reply: Document) -> None:
         """Add the write concern error that a failpoint wants in a command's reply."""

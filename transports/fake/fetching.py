@@ -40,7 +40,6 @@ def first_batch(
 def next_batch(operation: Operation, cursor: Cursor, size: int | None) -> Document:
     """Return the reply with a cursor's next batch; forget the cursor if it was the last."""
     batch = cursor.take(size)
-    operation.cursor = cursor
     cursor_id = cursor.id
     if cursor.ended(batch, size):
         operation.server.cursors.close(cursor_id)

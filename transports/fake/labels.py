@@ -15,7 +15,27 @@ RETRYABLE_WRITE: Final = "RetryableWriteError"
 RETRYABLE_CODES: Final = frozenset(
     {6, 7, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
 )
+RESUMABLE: Final = "ResumableChangeStreamError"
+_RESUMABLE_CODES: Final = RETRYABLE_CODES | {63, 133, 150, 234, 13388}
 _TRANSIENT_CODES: Final = frozenset({24, 112, 246, 251, 267, 365})
+
+
+def _is_change_stream(operation: Operation) -> bool:
+    """Tell whether a command opens or reads a change stream."""
+    command = operation.command
+    if operation.name == "aggregate":
+        pipeline = command.get("pipeline")
+        return (
+            type(pipeline) is list
+            and bool(pipeline)
+            and type(pipeline[0]) is dict
+            and "$changeStream" in pipeline[0]
+        )
+    if operation.name == "getMore":
+        if operation.cursor is not None:
+            return operation.cursor.stream is not None
+        return operation.server.cursors.is_change_stream(command["getMore"])
+    return False
 
 
 def labels_of(operation: Operation, failure: CommandFailure) -> list[str]:
@@ -37,6 +57,8 @@ def labels_of(operation: Operation, failure: CommandFailure) -> list[str]:
         and (ending or not in_transaction)
     ):
         labels.append(RETRYABLE_WRITE)
+    if failure.code in _RESUMABLE_CODES and _is_change_stream(operation):
+        labels.append(RESUMABLE)
     return labels + [
         label for label in failure.labels if label not in labels and label != TRANSIENT
     ]

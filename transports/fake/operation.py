@@ -54,11 +54,13 @@ class Operation:
         transaction: the open transaction it belongs to.
         retryable: whether its statements are remembered under its ``txnNumber``.
         cursor: the cursor whose batch the reply carries.
+        closes_connection: whether a failpoint wants no reply but a closed connection.
     """
 
     __slots__ = (
         "_now",
         "client",
+        "closes_connection",
         "command",
         "cursor",
         "database",
@@ -82,6 +84,7 @@ class Operation:
         self.transaction: Transaction | None = None
         self.retryable = False
         self.cursor: Cursor | None = None
+        self.closes_connection = False
         self.started_ms = server.clock.now_ms()
         self._now: DatetimeMS | None = None
 

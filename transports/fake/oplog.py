@@ -93,7 +93,7 @@ class Change:
         if collection is not None:
             self.database = collection.database
             self.collection = collection.name
-            self.uuid = collection.uuid
+            self.uuid = None if collection.is_view else collection.uuid
             images = collection.options.get("changeStreamPreAndPostImages")
             self.images = bool(images and images.get("enabled"))
 

@@ -23,9 +23,10 @@ from transports.fake.clock import Clock, wall_clock_ms
 from transports.fake.command_log import CommandLog
 from transports.fake.commands import all_commands
 from transports.fake.commands.registry import COMMANDS
+from transports.fake.commands.unsupported import unknown_command
 from transports.fake.concerns import check_concerns, write_concern_error
 from transports.fake.cursors import Cursors, fitting
-from transports.fake.errors import COMMAND_NOT_FOUND, UNAUTHORIZED, CommandFailure
+from transports.fake.errors import UNAUTHORIZED, CommandFailure
 from transports.fake.failpoints import FailPoints
 from transports.fake.labels import labels_of
 from transports.fake.operation import Operation, Wait
@@ -119,6 +120,8 @@ class FakeServer:
         else:
             if self.failpoints.active:
                 self.failpoints.amend_reply(operation, reply)
+        if operation.closes_connection:
+            raise ConnectionResetError("a failpoint closed the connection")
         reply["$clusterTime"] = self.clock.cluster_time
         reply["operationTime"] = self.clock.operation_time
         if self._waiters:
@@ -145,7 +148,7 @@ class FakeServer:
         command = operation.command
         spec = COMMANDS.get(operation.name)
         if spec is None:
-            raise CommandFailure(COMMAND_NOT_FOUND, f"no such command: '{operation.name}'")
+            raise unknown_command(operation.name)
         operation.name = spec.name
         with self._lock:
             if spec.admin_only and operation.database != "admin":
@@ -202,7 +205,7 @@ class FakeServer:
             error = write_concern_error(operation.command["writeConcern"])
             if error is not None:
                 reply["writeConcernError"] = error
-        reply["ok"] = 1.0
+        reply.setdefault("ok", 1.0)
         return reply
 
     def _abort_transaction(self, operation: Operation) -> None:

@@ -126,6 +126,7 @@ def _attach_retryable(operation: Operation, spec: Command, number: int) -> None:
             "txnNumber may only be provided for multi-document transactions and retryable write "
             f"commands. autocommit:false was not provided, and {spec.name} is not a retryable "
             "write command.",
+            extra={"codeName": "NotARetryableWriteCommand"},
         )
     else:
         raise CommandFailure(

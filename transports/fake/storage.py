@@ -334,6 +334,9 @@ class Store:
     Attributes:
         catalog: database → collection → `Collection`.
         snapshots: the open transactions that read from a snapshot.
+        ttl_indexes: how many indexes let documents expire.
+        databases: those that have had a collection since they were dropped last.
+        with_views: those among them that have had a view or a time series.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -342,6 +345,8 @@ class Store:
         self.catalog: dict[str, dict[str, Collection]] = {}
         self.snapshots: set[Transaction] = set()
         self.ttl_indexes = 0
+        self.databases: set[str] = set()
+        self.with_views: set[str] = set()
 
     def find(self, database: str, collection: str) -> Collection | None:
         """Return a collection (or view), None if it does not exist."""
@@ -358,7 +363,12 @@ class Store:
         """Make a collection visible to everybody."""
         created.created = self.clock.tick()
         self.catalog.setdefault(created.database, {})[created.name] = created
-        described = {"idIndex": dict(_ID_INDEX), **created.options}
+        self.databases.add(created.database)
+        described = dict(created.options)
+        if created.is_view or created.is_timeseries:
+            self.with_views.add(created.database)
+        else:
+            described["idIndex"] = dict(_ID_INDEX)
         self.oplog.append(
             Change(
                 created.created, "create", created, None, extra={"operationDescription": described}
@@ -396,12 +406,15 @@ class Store:
             del self.catalog[renamed.database]
         renamed.database, renamed.name = database, name
         self.catalog.setdefault(database, {})[name] = renamed
+        self.databases.add(database)
         self.oplog.append(change)
 
     def drop_database(self, database: str) -> None:
         """Remove a database."""
         for collection in list(self.catalog.get(database, {}).values()):
             self.drop(collection)
+        self.databases.discard(database)
+        self.with_views.discard(database)
         change = Change(self.clock.tick(), "dropDatabase", None, None)
         change.database = database
         self.oplog.append(change)

@@ -59,6 +59,18 @@ class Updated:
     records: list[int] = field(default_factory=list)
 
 
+def check_update(update: Any) -> None:
+    """Refuse a ``u`` that is no update at all.
+
+    Raises:
+        CommandFailure: 9 FailedToParse.
+    """
+    if type(update) not in (dict, list):
+        raise CommandFailure(
+            FAILED_TO_PARSE, "Update argument must be either an object or an array"
+        )
+
+
 class Updater:
     """A compiled update statement, ready to be tried until no transaction is in its way."""
 
@@ -74,10 +86,6 @@ class Updater:
     def _compile(self) -> tuple[Matcher, Update]:
         statement, operation = self.statement, self.operation
         variables = operation.variables()
-        if type(statement.u) not in (dict, list):
-            raise CommandFailure(
-                FAILED_TO_PARSE, "Update argument must be either an object or an array"
-            )
         if statement.constants is not None:
             if type(statement.u) is not list:
                 raise CommandFailure(

@@ -55,12 +55,14 @@ def insert_document(
     refuse_view(view)
     if collection.is_timeseries:
         document = _timeseries_document(collection, document)
-    document = with_id(document)
+    else:
+        document = with_id(document)
     for name, value in document.items():
         if type(value) is Timestamp and name != "_id" and not value.time and not value.inc:
             document = {**document, name: as_timestamp(operation.server.clock.tick())}
     if collection.validator is not None and not bypass:
         validate(collection, document)
+    operation.server.failpoints.before_write(operation)
     view.insert(document, operation.origin())
     return document.get("_id")
 
@@ -124,7 +126,22 @@ def replace_document(
         level = collection.options.get("validationLevel", "strict")
         if level != "moderate" or collection.validator(old):
             validate(collection, new)
+    operation.server.failpoints.before_write(operation)
     view.replace(record, old, new, operation.origin(update))
+
+
+def remove_document(
+    operation: Operation, view: CollectionView, record: int, document: Document
+) -> None:
+    """Remove a document.
+
+    Raises:
+        CommandFailure: 112.
+        WouldConflict: an open transaction holds the record.
+    """
+    view.check_writable(record)
+    operation.server.failpoints.before_write(operation)
+    view.remove(record, document, operation.origin())
 
 
 def validate(collection: Collection, document: Document) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bson import Binary
 
-from transports.fake.collection_options import checked_options
+from transports.fake.collection_options import checked_options, in_catalog_order
 from transports.fake.commands.registry import check_fields, command, non_negative
 from transports.fake.errors import (
     ILLEGAL_OPERATION,
@@ -265,7 +265,8 @@ def run_list_collections(operation: Operation) -> Document:
     matcher = compile_filter(command.get("filter") or {})
     collections = operation.server.store.catalog.get(operation.database, {})
     listed = [_described(collection) for collection in collections.values()]
-    listed += _system_collections(collections)
+    if operation.database in operation.server.store.with_views:
+        listed += _system_collections(collections)
     found = [entry for entry in listed if matcher(entry)]
     if command.get("nameOnly"):
         found = [{"name": entry["name"], "type": entry["type"]} for entry in found]
@@ -273,7 +274,7 @@ def run_list_collections(operation: Operation) -> Document:
 
 
 def _described(collection: Collection) -> Document:
-    options = dict(collection.options)
+    options = in_catalog_order(collection.options)
     if collection.is_view:
         return {
             "name": collection.name,
@@ -301,8 +302,6 @@ def _described(collection: Collection) -> Document:
 
 def _system_collections(collections: dict[str, Collection]) -> list[Document]:
     """Return what the server keeps beside views and time series."""
-    if not any(c.is_view or c.is_timeseries for c in collections.values()):
-        return []
     id_index = {"v": 2, "key": {"_id": 1}, "name": "_id_"}
     info = {"readOnly": False}
     listed: list[Document] = [

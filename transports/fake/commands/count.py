@@ -16,6 +16,7 @@ from transports.fake.namespaces import collection_name
 from transports.fake.operation import Operation
 from transports.fake.paths import array_index
 from transports.fake.plan import candidates, index_scan
+from transports.fake.storage import CollectionView
 from transports.fake.values import MISSING, Document, hash_key
 from transports.fake.views import read_view
 
@@ -44,7 +45,15 @@ def run_count(operation: Operation) -> Document:
     limit = abs(whole(command.get("limit") or 0))
     count = _count(operation, name, command.get("query") or {})
     count = max(count - skip, 0)
-    return {"n": min(count, limit) if limit else count}
+    reply: Document = {"n": min(count, limit) if limit else count}
+    return _as_from_view(operation.find(name), reply)
+
+
+def _as_from_view(view: CollectionView | None, reply: Document) -> Document:
+    """Return the reply; over a view the server runs a pipeline and says ``ok`` as an int."""
+    if view is not None and (view.collection.is_view or view.collection.is_timeseries):
+        reply["ok"] = 1
+    return reply
 
 
 def _count(operation: Operation, name: str, query: Document) -> int:
@@ -107,7 +116,7 @@ def run_distinct(operation: Operation) -> Document:
     for document in documents:
         for value in _values(document, parts):
             values.setdefault(hash_key(value, collation), value)
-    return {"values": list(values.values())}
+    return _as_from_view(view, {"values": list(values.values())})
 
 
 def _values(node: Any, parts: tuple[str, ...]) -> Iterator[Any]:

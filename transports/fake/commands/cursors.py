@@ -47,6 +47,7 @@ def run_get_more(operation: Operation) -> Waiting:
     name = collection_name(operation.database, command["collection"])
     size = command.get("batchSize")
     size = (non_negative("batchSize", size) or None) if size is not None else None
+    operation.cursor = cursor
     _check_owner(operation, cursor, f"{operation.database}.{name}")
     limit = command.get("maxTimeMS")
     waits = cursor.await_data or cursor.stream is not None
@@ -56,6 +57,7 @@ def run_get_more(operation: Operation) -> Waiting:
         )
     deadline = operation.started_ms + (limit or DEFAULT_AWAIT_MS)
     try:
+        operation.server.failpoints.before_get_more()
         while True:
             cursor.check_alive()
             if cursor.stream is not None:

@@ -59,7 +59,7 @@ def run_drop_database(operation: Operation) -> Waiting:
     if name in _SYSTEM:
         raise CommandFailure(ILLEGAL_OPERATION, f"Dropping the '{name}' database is prohibited.")
     yield from until_untouched(operation, database=name)
-    if name in operation.server.store.catalog:
+    if name in operation.server.store.databases:
         operation.server.store.drop_database(name)
     return {}
 

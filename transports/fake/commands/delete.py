@@ -20,7 +20,7 @@ from transports.fake.operation import Operation, Waiting
 from transports.fake.plan import candidates
 from transports.fake.statements import Statements, until_free
 from transports.fake.values import Document
-from transports.fake.writes import refuse_view
+from transports.fake.writes import refuse_view, remove_document
 
 _FIELDS: Final = {
     "q": "object",
@@ -105,7 +105,6 @@ def _remove(operation: Operation, name: str, delete: Document) -> int:
                 break
     for record, _ in found:
         view.check_writable(record)
-    origin = operation.origin()
     for record, document in found:
-        view.remove(record, document, origin)
+        remove_document(operation, view, record, document)
     return len(found)

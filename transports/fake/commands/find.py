@@ -24,7 +24,7 @@ from transports.fake.fetching import first_batch
 from transports.fake.matcher import Matcher, compile_filter
 from transports.fake.namespaces import collection_name
 from transports.fake.operation import Operation
-from transports.fake.plan import bounded, candidates, planner_failure
+from transports.fake.plan import bounded, candidates
 from transports.fake.projection import compile_projection
 from transports.fake.sort import compile_sort
 from transports.fake.storage import Collection, CollectionView
@@ -93,6 +93,7 @@ def run_find(operation: Operation) -> Document:
     if view is None:
         return {"cursor": {"id": Int64(0), "ns": namespace, "firstBatch": []}}
     if command.get("tailable"):
+        size = min(size, limit) if limit else size
         return _tailable(operation, view, query, namespace, size)
     documents: Iterator[Document] = query.documents(view)
     if skip:
@@ -211,7 +212,11 @@ def _tailable(
 ) -> Document:
     collection = view.collection
     if not collection.is_capped:
-        raise planner_failure(namespace, "tailable cursor requested on non capped collection")
+        raise CommandFailure(
+            BAD_VALUE,
+            f"error processing query: ns={namespace}Tree: $and\nSort: {{}}\nProj: {{}}\n "
+            "tailable cursor requested on non capped collection",
+        )
     assert isinstance(collection, Collection)
     cursor = Cursor(
         namespace,

@@ -18,7 +18,7 @@ from transports.fake.sort import compile_sort
 from transports.fake.statements import until_free
 from transports.fake.updating import Updater, UpdateStatement
 from transports.fake.values import Document
-from transports.fake.writes import refuse_view
+from transports.fake.writes import refuse_view, remove_document
 
 _EXECUTION: Final = "Plan executor error during findAndModify :: caused by :: "
 _UNPREFIXED: Final = frozenset({2, 9, 112, 166, 238, 246, 251})
@@ -162,7 +162,7 @@ def _removal(operation: Operation, name: str) -> Any:
             records = {id(document): record for record, document in found}
             document = compile_sort(command["sort"], collation)([d for _, d in found])[0]
             record = records[id(document)]
-        view.remove(record, document, operation.origin())
+        remove_document(operation, view, record, document)
         value = _projected(operation, document, query, collation)
         return {"lastErrorObject": {"n": 1}, "value": value}, True
 
