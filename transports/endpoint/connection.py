@@ -164,6 +164,11 @@ class ClientConnection(asyncio.Protocol):
             if self._task is not None:
                 self._task.cancel()
 
+    @property
+    def carries_unacknowledged(self) -> bool:
+        """Whether a command runs whose client waits for no reply."""
+        return self._running is not None and self._running.more_to_come
+
     async def ended(self) -> None:
         """Wait until nothing runs for this connection any more."""
         if self._task is not None:
@@ -378,6 +383,9 @@ class ClientConnection(asyncio.Protocol):
                 finished = not cursor_id(reply)
                 flags = 0 if finished else wire.MORE_TO_COME
                 response_to = await self._send(message, reply, flags, response_to)
+                # Neither backend nor client may have made this wait: let others run, and let the
+                # loop tell that the client has gone.
+                await asyncio.sleep(0)
         finally:
             if not finished:
                 self._host.spawn(self._kill_cursor(message, request))

@@ -32,7 +32,8 @@ CLOSE_TIMEOUT_S = 5.0
 """How long `Endpoint.aclose` waits for unacknowledged writes to be carried, and then as long
 again for cancelled commands to end."""
 
-_LAST_READS = 64  # turns of the event loop in which what clients have sent is still read
+_LAST_READS = 64  # turns of the event loop in which what clients go on sending is still read
+_POLL_S = 0.002
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,12 +168,17 @@ class Endpoint:
 
     async def _read_the_rest(self) -> None:
         """Read what clients wrote before they closed: it may hold unacknowledged writes."""
-        for _ in range(_LAST_READS):
+        loop = asyncio.get_running_loop()
+        deadline, turns = loop.time() + CLOSE_TIMEOUT_S, 0
+        while loop.time() < deadline:
             before = self.counters.bytes_in
             await asyncio.sleep(0)  # the first turn finds the sockets ready, the second reads
             await asyncio.sleep(0)
-            if self.counters.bytes_in == before:
+            if any(c.carries_unacknowledged for c in self.connections):
+                await asyncio.sleep(_POLL_S)  # behind it there may be more to read
+            elif self.counters.bytes_in == before or turns == _LAST_READS:
                 return
+            turns += 1
 
     async def _wait_for_tasks(self) -> None:
         ending = [asyncio.ensure_future(c.ended()) for c in self.connections]

@@ -138,7 +138,9 @@ class RelayBackend:
 
 def _labels(request: Request) -> list[str]:
     """Return the labels that a driver gives to the loss of a connection in the same place."""
-    command = bson.decode(request.message[5:]) if request.message[4] == 0 else {}
+    message = request.message
+    size = int.from_bytes(message[5:9], "little")
+    command = bson.decode(message[5 : 5 + size]) if message[4] == 0 else {}
     if command.get("autocommit") is False and request.name not in (
         "commitTransaction",
         "abortTransaction",
@@ -213,4 +215,190 @@ async def relayed(relay: RelayBackend) -> AsyncIterator[Endpoint]:
         yield endpoint
 
 
+class ScriptedBackend:
+    """A backend of which the test decides everything.
+
+    ``deployment`` is described (an exception is raised); ``answer`` is awaited with each request.
+    """
+
+    def __init__(self, *members: Member) -> None:
+        self.deployment: Deployment | Exception = Deployment(members=members)
+        self.describes = 0
+        self.requests: list[Request] = []
+        self.cancelled: list[str] = []
+        self.received = asyncio.Condition()
+        self.answer: Answer = self.say_ok
+
+    async def describe(self) -> Deployment:
+        self.describes += 1
+        if isinstance(self.deployment, Exception):
+            raise self.deployment
+        return self.deployment
+
+    async def run(self, request: Request) -> bytes:
+        self.requests.append(request)
+        await self._tell()
+        try:
+            return await self.answer(request)
+        except asyncio.CancelledError:
+            self.cancelled.append(request.name)
+            await asyncio.shield(self._tell())
+            raise
+
+    async def _tell(self) -> None:
+        async with self.received:
+            self.received.notify_all()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until *condition* holds after a request came or was cancelled."""
+        async with asyncio.timeout(10), self.received:
+            await self.received.wait_for(condition)
+
+    @property
+    def names(self) -> list[str]:
+        return [request.name for request in self.requests]
+
+    @staticmethod
+    async def say_ok(_request: Request) -> bytes:
+        return bson.encode({"ok": 1.0})
+
+    @staticmethod
+    async def never(_request: Request) -> bytes:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("unreachable")
+
+
 Answer = Callable[[Request], Awaitable[bytes]]
+
+
+class RawClient:
+    """A client that says exactly what the test wants, byte for byte."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.ids = itertools.count(100)
+
+    def send(
+        self,
+        command: dict[str, Any] | bytes,
+        *,
+        flags: int = 0,
+        opcode: int = _OP_MSG,
+        database: str = "test",
+    ) -> int:
+        """Write a command (bytes: the payload as it is) and return its requestId."""
+        if isinstance(command, bytes):
+            payload = command
+        else:
+            document = bson.encode({**command, "$db": command.get("$db", database)})
+            payload = struct.pack("<IB", flags, 0) + document
+        request_id = next(self.ids)
+        self.writer.write(_HEADER.pack(16 + len(payload), request_id, 0, opcode) + payload)
+        return request_id
+
+    async def frame(self) -> tuple[int, int, int, bytes]:
+        """Return requestId, responseTo, opcode and payload of the next message."""
+        async with asyncio.timeout(10):
+            header = await self.reader.readexactly(16)
+            length, request_id, response_to, opcode = _HEADER.unpack(header)
+            return request_id, response_to, opcode, await self.reader.readexactly(length - 16)
+
+    async def receive(self) -> dict[str, Any]:
+        """Return the document of the next OP_MSG."""
+        _, _, opcode, payload = await self.frame()
+        assert opcode == _OP_MSG
+        return bson.decode(payload[5:])
+
+    async def command(self, command: dict[str, Any], **options: Any) -> dict[str, Any]:
+        self.send(command, **options)
+        return await self.receive()
+
+    async def is_closed(self) -> bool:
+        """Wait until the other side has closed, with nothing more said."""
+        async with asyncio.timeout(10):
+            try:
+                return await self.reader.read(1) == b""
+            except ConnectionError:
+                return True
+
+    def close(self) -> None:
+        self.writer.close()
+
+    def abort(self) -> None:
+        self.writer.transport.abort()
+
+
+def replica_set(*addresses: str) -> list[Member]:
+    """Return the members of a replica set, the first of them primary."""
+    common = {
+        "hosts": list(addresses),
+        "setName": "rs0",
+        "setVersion": 1,
+        "primary": addresses[0],
+        "maxBsonObjectSize": 16777216,
+        "maxMessageSizeBytes": 48000000,
+        "maxWriteBatchSize": 100000,
+        "logicalSessionTimeoutMinutes": 30,
+        "minWireVersion": 0,
+        "maxWireVersion": 17,
+        "ok": 1.0,
+    }
+    return [
+        Member(
+            address=address,
+            hello={
+                **common,
+                "isWritablePrimary": not index,
+                "secondary": bool(index),
+                "me": address,
+            },
+        )
+        for index, address in enumerate(addresses)
+    ]
+
+
+@pytest.fixture
+def members() -> Callable[..., list[Member]]:
+    """`replica_set`: from addresses to members."""
+    return replica_set
+
+
+@pytest.fixture
+def backend() -> ScriptedBackend:
+    """A scripted backend in the place of a replica set of two."""
+    return ScriptedBackend(*replica_set("DB1.example:27017", "db2.example:27017"))
+
+
+@pytest.fixture
+async def endpoint(backend: ScriptedBackend) -> AsyncIterator[Endpoint]:
+    """An open endpoint before `backend`."""
+    async with Endpoint(backend) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+async def connect(endpoint: Endpoint) -> AsyncIterator[Callable[..., Awaitable[RawClient]]]:
+    """Connects raw clients: ``await connect()``, to the first member, or to *address*."""
+    clients: list[RawClient] = []
+
+    async def open_client(address: str | None = None) -> RawClient:
+        address = address or next(iter(endpoint.addresses().values()))
+        if address.startswith("/"):
+            client = RawClient(*await asyncio.open_unix_connection(address))
+        else:
+            host, _, port = address.rpartition(":")
+            client = RawClient(*await asyncio.open_connection(host, int(port)))
+        clients.append(client)
+        return client
+
+    yield open_client
+    for client in clients:
+        client.close()
+        with contextlib.suppress(OSError):
+            await client.writer.wait_closed()
+
+
+@pytest.fixture
+async def client(connect: Callable[..., Awaitable[RawClient]]) -> RawClient:
+    """A raw client of the first member."""
+    return await connect()
