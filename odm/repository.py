@@ -324,6 +324,7 @@ class Repository(Generic[_T]):
         query = self._find(filters, sort=order, limit=size + 1)
         cursor: Any = await query.get_cursor()
         found = await cursor.to_list()
+        paging.check_sort_values(found, order)
         following = None
         if len(found) > size:
             following = paging.encode_token(found[size - 1], order, name, options)
