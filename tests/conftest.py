@@ -24,3 +24,17 @@ def mongod_uri() -> Iterator[str]:
         pytest.skip(reason)
     with ReplicaSet(MongodOptions(test_commands=True)) as replica_set:
         yield replica_set.uri
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("specification tests")
+    group.addoption(
+        "--spec-url",
+        metavar="URL",
+        help="transport URL for tests/spec; by default a private mongod, directly",
+    )
+    group.addoption(
+        "--spec-report",
+        metavar="FILE",
+        help="write what became of each specification test, for scripts/spec-compare",
+    )

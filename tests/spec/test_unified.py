@@ -1,0 +1,48 @@
+"""MongoDB's own specification tests, over the transport that ``--spec-url`` names.
+
+The files are MongoDB's and not in this repository: `tests.spec.unified.files` says where they are
+looked for. The reference is the direct transport; ``--spec-report`` and ``scripts/spec-compare``
+compare another one with it, test by test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.spec.unified.deployment import Deployment
+from tests.spec.unified.files import SpecTest, spec_directory, spec_tests
+from tests.spec.unified.runner import run_spec_test
+from transports import open_transport
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+_TESTS = list(spec_tests(spec_directory()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _impatient_heartbeats() -> Iterator[None]:
+    """Look for a server every 50 ms after a fail point has hidden it, not every 0.5 or 10 s.
+
+    The driver waits for a heartbeat after a closed connection and after a shutdown's error. Only
+    this process's clients are meant, so the driver's own defaults are the place.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pymongo.common.MIN_HEARTBEAT_INTERVAL", 0.05)
+        patch.setattr("pymongo.common.HEARTBEAT_FREQUENCY", 0.05)
+        yield
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment]:
+    url = request.config.getoption("--spec-url") or request.getfixturevalue("mongod_uri")
+    async with open_transport(url) as transport:
+        yield await Deployment.of(transport.uri, transport.client)
+
+
+@pytest.mark.skipif(not _TESTS, reason=f"no specification tests in {spec_directory()}")
+@pytest.mark.parametrize("spec_test", _TESTS, ids=[spec_test.id for spec_test in _TESTS])
+async def test_specification(spec_test: SpecTest, deployment: Deployment) -> None:
+    await run_spec_test(spec_test, deployment)
