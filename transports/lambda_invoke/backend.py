@@ -12,6 +12,7 @@ import bson
 from bson.raw_bson import RawBSONDocument
 
 from transports.endpoint.backend import Deployment, Member, Request
+from transports.lambda_invoke.cursors import BatchSizes
 from transports.lambda_invoke.envelope import (
     CancelItem,
     CommandItem,
@@ -33,6 +34,7 @@ from transports.lambda_invoke.failures import (
     section_zero,
 )
 from transports.lambda_invoke.invoker import InvokeError, Invoker
+from transports.lambda_invoke.large import LargeBodies
 from transports.lambda_invoke.options import MAX_FUNCTION_TIMEOUT_S, LambdaOptions
 
 _log = logging.getLogger("odm.lambda")
@@ -67,6 +69,8 @@ class LambdaBackend:
         self._options = options
         self._function_timeout_s: float | None = None
         self._cancellations: set[asyncio.Task[None]] = set()
+        self._bodies = LargeBodies(self._exchange, options.display_name)
+        self._batch_sizes = BatchSizes()
         self.counters = CommandCounters()
         self.function: FunctionInfo | None = None
 
@@ -91,18 +95,22 @@ class LambdaBackend:
     async def run(self, request: Request) -> bytes:
         """Run one command through the function."""
         self.counters.commands += 1
-        item = CommandItem(request.server, request.message, request.acknowledged)
         started = time.time()
         try:
+            message = self._batch_sizes.limit(request)
+            body = await self._bodies.outgoing(message, request)
+            item = CommandItem(request.server, body, request.acknowledged)
             [result] = await self._exchange([item], request)
+            if isinstance(result, ReplyResult):
+                reply = await self._bodies.incoming(result.reply, request)
+                self._batch_sizes.learn(request, reply)
+                return reply
         except InvokeError as error:
             raise invoke_failure(error, self._options.display_name, request) from error
         except asyncio.CancelledError:
             self._abandon(request, started)
             raise
         match result:
-            case ReplyResult(reply):
-                return reply
             case FailureResult():
                 raise function_failure(result, self._options.display_name, request)
         raise protocol_failure(
@@ -151,6 +159,11 @@ class LambdaBackend:
             await self._exchange([item], None)
         except Exception as error:  # nobody waits for the answer; the server's limits remain
             _log.warning("an abandoned operation could not be ended: %s", error)
+
+    @property
+    def staged_bodies(self) -> int:
+        """Messages and replies that were too large for one invoke, even compressed."""
+        return self._bodies.staged
 
     async def aclose(self) -> None:
         """Wait, bounded, for cancellations under way."""

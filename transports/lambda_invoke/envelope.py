@@ -1,12 +1,17 @@
 """The envelope: what a caller and the DB proxy function say to each other in one invoke.
 
-Both sides import this module, so it knows the standard library and `bson` and nothing else. It
-turns values into JSON bytes and back, checks everything it reads, and does no I/O.
+Both sides import this module, so it knows the standard library and nothing else. It turns
+values into JSON bytes and back, checks everything it reads, and does no I/O.
 
 Request (the invoke's payload)::
 
     {"odm": 1, "items": [
         {"kind": "command", "server": "host:27017", "message": "<base64>", "ack": true},
+        {"kind": "command", "server": "…", "message": "<base64>", "encoding": "zlib", "ack": true},
+        {"kind": "command", "server": "…", "staged": "<id>", "parts": 3, "ack": true},
+        {"kind": "stage", "id": "<id>", "part": 0, "data": "<base64>"},
+        {"kind": "fetch", "id": "<id>", "part": 0},
+        {"kind": "discard", "id": "<id>"},
         {"kind": "describe"},
         {"kind": "cancel", "server": "host:27017", "lsid": "<base64>", "started_ms": 1767225600000}
     ]}
@@ -16,13 +21,14 @@ Response (the function's result), one reply per item, in order::
     {"odm": 1, "function": {"release": "0.1.0", "environment": "…", "cold_start": true,
                             "init_ms": 312.0, "duration_ms": 4.1, "timeout_ms": 30000},
      "replies": [
-        {"reply": "<base64>"},
+        {"reply": "<base64>"},                   (or with "encoding", or "staged" and "parts")
         {"members": [{"address": "host:27017", "hello": "<base64>"}]},
         {"failure": {"code": 6, "code_name": "HostUnreachable", "message": "…", "ran": "no"}}
     ]}
 
 ``message`` is the OP_MSG after its header (flags and sections) and ``reply`` the BSON document of
 the reply's section 0: the bytes the driver sent and the server answered, nothing decoded between.
+What is too large for one invoke is compressed or staged (`transports.lambda_invoke.bodies`).
 A version this release does not speak is answered with ``{"odm": 1, "refusal": "…"}``.
 
 Sizes: base64 makes 4 bytes of 3, and a synchronous payload is at most `MAX_PAYLOAD_BYTES`
@@ -37,6 +43,8 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from transports.lambda_invoke.bodies import MAX_PARTS, PART_BYTES, Body, Encoding
 
 VERSION = 1
 """The envelope's version; it changes when an old reader would misunderstand a new writer."""
@@ -61,8 +69,32 @@ class CommandItem:
     """One command for one server."""
 
     server: str
-    message: bytes
+    message: Body
     acknowledged: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StageItem:
+    """One part of a body that is too large for one invoke, to be kept until it is complete."""
+
+    id: str
+    part: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FetchItem:
+    """Asks for one part of a staged reply."""
+
+    id: str
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardItem:
+    """Says that a staged body has been read."""
+
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +118,17 @@ class CancelItem:
     started_ms: int
 
 
-Item = CommandItem | DescribeItem | CancelItem
+Item = CommandItem | StageItem | FetchItem | DiscardItem | DescribeItem | CancelItem
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyResult:
-    """The server's reply: the BSON document of section 0, ``b""`` if none was asked for."""
+    """The server's reply: the BSON document of section 0, ``b""`` if none was asked for.
 
-    reply: bytes
+    Also the answer to the other kinds of items: the part that was asked for, or ``b""``.
+    """
+
+    reply: Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +191,20 @@ def _item_to_json(item: Item) -> dict[str, Any]:
             return {
                 "kind": "command",
                 "server": server,
-                "message": b64encode(message).decode("ascii"),
+                **_body_to_json("message", message),
                 "ack": acknowledged,
             }
+        case StageItem(identifier, part, data):
+            return {
+                "kind": "stage",
+                "id": identifier,
+                "part": part,
+                "data": b64encode(data).decode("ascii"),
+            }
+        case FetchItem(identifier, part):
+            return {"kind": "fetch", "id": identifier, "part": part}
+        case DiscardItem(identifier):
+            return {"kind": "discard", "id": identifier}
         case DescribeItem():
             return {"kind": "describe"}
         case CancelItem(server, lsid, started_ms):
@@ -168,6 +214,43 @@ def _item_to_json(item: Item) -> dict[str, Any]:
                 "lsid": b64encode(lsid).decode("ascii"),
                 "started_ms": started_ms,
             }
+
+
+def _body_to_json(name: str, body: Body) -> dict[str, Any]:
+    where: dict[str, Any] = (
+        {"staged": body.staged, "parts": body.parts}
+        if body.staged
+        else {name: b64encode(body.data).decode("ascii")}
+    )
+    return {**where, "encoding": body.encoding} if body.encoding else where
+
+
+def _body_from_json(document: Any, name: str, where: str) -> Body:
+    encoding: Encoding = ""
+    if "encoding" in document:
+        if _field(document, "encoding", str, where) != "zlib":
+            raise EnvelopeError(f"{where}.encoding is not zlib")
+        encoding = "zlib"
+    if "staged" in document:
+        parts = _field(document, "parts", int, where)
+        if not 1 <= parts <= MAX_PARTS:
+            raise EnvelopeError(f"{where}.parts is {parts}: expected 1 to {MAX_PARTS}")
+        return Body(b"", encoding, _identifier(document, "staged", where), parts)
+    return Body(_bytes_field(document, name, where), encoding)
+
+
+def _identifier(document: Any, name: str, where: str) -> str:
+    identifier: str = _field(document, name, str, where)
+    if not 1 <= len(identifier) <= 64:
+        raise EnvelopeError(f"{where}.{name} is not an identifier of 1 to 64 characters")
+    return identifier
+
+
+def _part(document: Any, where: str) -> int:
+    part: int = _field(document, "part", int, where)
+    if not 0 <= part < MAX_PARTS:
+        raise EnvelopeError(f"{where}.part is {part}: expected 0 to {MAX_PARTS - 1}")
+    return part
 
 
 def decode_request(event: Any) -> list[Item]:
@@ -186,12 +269,22 @@ def decode_request(event: Any) -> list[Item]:
 def _item_from_json(item: Any, where: str) -> Item:
     kind = _field(item, "kind", str, where)
     if kind == "command":
-        message = _bytes_field(item, "message", where)
-        if len(message) < 10:  # flags (4), kind of section (1), the empty document (5)
+        message = _body_from_json(item, "message", where)
+        # Flags (4), kind of section (1), the empty document (5).
+        if len(message.data) < 10 and not message.encoding and not message.staged:
             raise EnvelopeError(f"{where}.message is too short to be an OP_MSG")
         return CommandItem(
             _field(item, "server", str, where), message, _field(item, "ack", bool, where)
         )
+    if kind == "stage":
+        data = _bytes_field(item, "data", where)
+        if len(data) > PART_BYTES:
+            raise EnvelopeError(f"{where}.data is longer than {PART_BYTES:,} bytes")
+        return StageItem(_identifier(item, "id", where), _part(item, where), data)
+    if kind == "fetch":
+        return FetchItem(_identifier(item, "id", where), _part(item, where))
+    if kind == "discard":
+        return DiscardItem(_identifier(item, "id", where))
     if kind == "describe":
         return DescribeItem()
     if kind == "cancel":
@@ -200,7 +293,7 @@ def _item_from_json(item: Any, where: str) -> Item:
             _bytes_field(item, "lsid", where),
             _field(item, "started_ms", int, where),
         )
-    raise EnvelopeError(f"{where}.kind is {kind!r}: expected command, describe or cancel")
+    raise EnvelopeError(f"{where}.kind is {kind!r}: expected command, describe …")
 
 
 def encode_response(function: FunctionInfo, results: Sequence[Result]) -> dict[str, Any]:
@@ -227,7 +320,7 @@ def encode_refusal(reason: str) -> dict[str, Any]:
 def _result_to_json(result: Result) -> dict[str, Any]:
     match result:
         case ReplyResult(reply):
-            return {"reply": b64encode(reply).decode("ascii")}
+            return _body_to_json("reply", reply)
         case MembersResult(members):
             return {
                 "members": [
@@ -280,8 +373,8 @@ def decode_response(payload: bytes, *, expected: int) -> Response:
 def _result_from_json(result: Any, where: str) -> Result:
     if not isinstance(result, dict):
         raise EnvelopeError(f"{where} is not an object")
-    if "reply" in result:
-        return ReplyResult(_bytes_field(result, "reply", where))
+    if "reply" in result or "staged" in result:
+        return ReplyResult(_body_from_json(result, "reply", where))
     if "members" in result:
         members = _field(result, "members", list, where)
         return MembersResult(

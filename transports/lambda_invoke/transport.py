@@ -82,6 +82,7 @@ class LambdaTransport(Transport):
                 "failures": invokes.failures,
                 "bytes_sent": invokes.bytes_sent,
                 "bytes_received": invokes.bytes_received,
+                "staged_bodies": self._backend.staged_bodies,
                 "function_ms": round(commands.function_ms, 3),
             },
         )

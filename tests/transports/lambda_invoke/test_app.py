@@ -8,6 +8,7 @@ from typing import Any
 import bson
 import pytest
 
+from transports.lambda_invoke.bodies import Body
 from transports.lambda_invoke.envelope import (
     CommandItem,
     DescribeItem,
@@ -58,7 +59,7 @@ def call(app: ModuleType) -> Call:
 
 
 def command(server: str, **fields: Any) -> CommandItem:
-    return CommandItem(server, bytes(5) + bson.encode({**fields, "$db": "app"}))
+    return CommandItem(server, Body(bytes(5) + bson.encode({**fields, "$db": "app"})))
 
 
 def server_of(call: Call) -> str:
@@ -80,7 +81,7 @@ def test_one_invocation_carries_many_commands_each_answered_by_itself(call: Call
         [command(server, ping=i) for i in range(1, 9)]
         + [command(server, nonsense=1), command("127.0.0.1:1", ping=1)]
     ).results
-    replies = [bson.decode(r.reply) for r in results if isinstance(r, ReplyResult)]
+    replies = [bson.decode(r.reply.data) for r in results if isinstance(r, ReplyResult)]
     assert [reply["ok"] for reply in replies] == [1.0] * 8 + [0.0]
     assert isinstance(results[-1], FailureResult)
     assert (results[-1].code, results[-1].ran) == (6, "no")
@@ -108,6 +109,7 @@ def test_a_failure_inside_tells_its_type_and_nothing_else(
         ({}, "set the environment variable ODM_PROXY_MONGODB_URI"),
         ({"ODM_PROXY_MONGODB_URI": "mongodb://h", "ODM_PROXY_MAX_POOL_SIZE": "0"}, "above 0"),
         ({"ODM_PROXY_MONGODB_URI": "mongodb://h", "ODM_PROXY_MAX_IDLE_TIME_MS": "1m"}, "'1m'"),
+        ({"ODM_PROXY_MONGODB_URI": "mongodb://h", "ODM_PROXY_STAGING": "x"}, "database.collection"),
     ],
 )
 def test_wrong_configuration_says_what_to_set(environment: dict[str, str], words: str) -> None:

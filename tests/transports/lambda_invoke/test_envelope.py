@@ -9,18 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transports.lambda_invoke.bodies import MAX_PARTS, PART_BYTES, Body
 from transports.lambda_invoke.envelope import (
     MAX_ITEMS,
+    MAX_PAYLOAD_BYTES,
     CancelItem,
     CommandItem,
     DescribeItem,
+    DiscardItem,
     EnvelopeError,
     FailureResult,
+    FetchItem,
     FunctionInfo,
     Item,
     MembersResult,
     ReplyResult,
     Result,
+    StageItem,
     decode_request,
     decode_response,
     encode_refusal,
@@ -38,13 +43,22 @@ FUNCTION = FunctionInfo(
 )
 MESSAGE = b"\x00\x00\x00\x00\x00" + bson.encode({"ping": 1, "$db": "admin"})
 
+identifiers = st.text(min_size=1, max_size=64)
+encodings = st.sampled_from(["", "zlib"])
+bodies = st.one_of(
+    st.builds(Body, st.binary(min_size=10, max_size=200), encodings),
+    st.builds(Body, st.just(b""), encodings, identifiers, st.integers(1, MAX_PARTS)),
+)
 items = st.one_of(
-    st.builds(CommandItem, st.text(), st.binary(min_size=10, max_size=200), st.booleans()),
+    st.builds(CommandItem, st.text(), bodies, st.booleans()),
+    st.builds(StageItem, identifiers, st.integers(0, MAX_PARTS - 1), st.binary(max_size=50)),
+    st.builds(FetchItem, identifiers, st.integers(0, MAX_PARTS - 1)),
+    st.builds(DiscardItem, identifiers),
     st.just(DescribeItem()),
     st.builds(CancelItem, st.text(), st.binary(max_size=40), st.integers(0, 2**53)),
 )
 results = st.one_of(
-    st.builds(ReplyResult, st.binary(max_size=200)),
+    st.builds(ReplyResult, bodies),
     st.builds(
         MembersResult,
         st.lists(st.tuples(st.text(), st.binary(max_size=50)), max_size=3).map(tuple),
@@ -104,12 +118,21 @@ def event(**item: Any) -> dict[str, Any]:
         ({"odm": True, "items": []}, "version True"),
         ({"odm": 1}, "items is missing"),
         ({"odm": 1, "items": [1]}, "items[0].kind"),
-        (event(kind="drop"), "expected command, describe or cancel"),
+        (event(kind="drop"), "expected command, describe"),
         (event(kind="command", server="a:1", message="***", ack=True), "not base64"),
         (event(kind="command", server="a:1", message="AAAA", ack=True), "too short"),
         (event(kind="command", message="AAAA", ack=True), "message is too short"),
         (event(kind="command", server=1, message="A" * 16, ack=True), "server is missing"),
         (event(kind="command", server="a:1", message="A" * 16, ack=1), "ack is missing"),
+        (
+            event(kind="command", server="a:1", message="A" * 16, encoding="xz", ack=True),
+            "not zlib",
+        ),
+        (event(kind="command", server="a:1", staged="", parts=1, ack=True), "1 to 64 characters"),
+        (event(kind="command", server="a:1", staged="i", parts=0, ack=True), "parts is 0"),
+        (event(kind="stage", id="i", part=MAX_PARTS, data=""), f"part is {MAX_PARTS}"),
+        (event(kind="fetch", id="i", part=-1), "part is -1"),
+        (event(kind="discard", id="i" * 65), "1 to 64 characters"),
         (event(kind="cancel", server="a", lsid="", started_ms=True), "started_ms"),
         ({"odm": 1, "items": [{"kind": "describe"}] * (MAX_ITEMS + 1)}, "more than"),
     ],
@@ -139,5 +162,13 @@ def test_a_bad_response_says_what_is_wrong(payload: bytes, words: str) -> None:
 
 
 def test_the_bytes_of_a_command_are_carried_as_they_are() -> None:
-    payload = json.loads(encode_request([CommandItem("h:1", MESSAGE)]))
+    payload = json.loads(encode_request([CommandItem("h:1", Body(MESSAGE))]))
     assert payload["items"][0]["message"] == b64encode(MESSAGE).decode()
+
+
+def test_the_largest_part_fits_into_an_invoke() -> None:
+    part = bytes(PART_BYTES)
+    assert len(encode_request([StageItem("i" * 64, MAX_PARTS - 1, part)])) <= MAX_PAYLOAD_BYTES
+    assert len(encode_request([CommandItem("h" * 255, Body(part))])) <= MAX_PAYLOAD_BYTES
+    response = encode_response(FUNCTION, [ReplyResult(Body(part))])
+    assert len(json.dumps(response)) <= MAX_PAYLOAD_BYTES

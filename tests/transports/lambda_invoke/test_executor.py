@@ -160,10 +160,11 @@ def test_an_address_survives_the_journey(text: str, address: tuple[str, int | No
     assert format_address(address) == text
 
 
-def test_the_frame_clears_every_flag_but_more_to_come() -> None:
-    body = b"\x01\x00\x01\x00" + message({"ping": 1})[4:]
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_the_frame_clears_every_flag_but_more_to_come(size: int) -> None:
+    body = b"\x01\x00\x01\x00" + message({"ping": "x" * size})[4:]
     for acknowledged, flags in ((True, bytes(4)), (False, b"\x02\x00\x00\x00")):
-        framed = frame(body, 7, acknowledged=acknowledged)
+        framed = b"".join(frame(body, 7, acknowledged=acknowledged))
         assert int.from_bytes(framed[:4], "little") == len(framed)
         assert framed[4:8] == b"\x07\x00\x00\x00"
         assert framed[16:20] == flags

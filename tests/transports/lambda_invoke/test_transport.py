@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -99,6 +100,55 @@ async def test_megabytes_travel_both_ways(transport: Transport) -> None:
     document = {"_id": 1, "text": "x" * 3_000_000}
     await transport.database.things.insert_one(document)
     assert await transport.database.things.find_one({}) == document
+
+
+def noise(size: int) -> bytes:
+    """Bytes that no compression makes fewer."""
+    return random.Random(size).randbytes(size)
+
+
+async def test_the_largest_document_is_inserted_found_and_updated(
+    transport: Transport, mongod_uri: str
+) -> None:
+    document = {"_id": 1, "noise": noise(16 * 1024 * 1024 - 64)}
+    things = transport.database.things
+    await things.insert_one(document)
+    assert await things.find_one({}) == document
+    await things.update_one({"_id": 1}, {"$set": {"n": 1}})
+    assert (await things.find_one({}, {"noise": 0})) == {"_id": 1, "n": 1}
+    assert transport.statistics().details["staged_bodies"] >= 2
+    staged = transport.client["odm_proxy"]["staging"]
+    assert await staged.count_documents({}) == 0, "what was staged has been removed"
+    assert "at_1" in await staged.index_information(), "and would have expired"
+
+
+async def test_what_compresses_well_needs_no_staging(transport: Transport) -> None:
+    document = {"_id": 1, "text": "all work and no play " * 600_000}
+    await transport.database.things.insert_one(document)
+    assert await transport.database.things.find_one({}) == document
+    assert transport.statistics().details["staged_bodies"] == 0
+
+
+async def test_a_message_of_the_servers_limit_passes(transport: Transport) -> None:
+    documents = [{"_id": i, "noise": noise(1_000_000)} for i in range(47)]
+    before = transport.statistics().commands
+    await transport.database.things.insert_many(documents)
+    assert transport.statistics().commands == before + 1
+    assert await transport.database.things.count_documents({}) == 47
+
+
+async def test_a_large_result_comes_in_batches_that_fit(transport: Transport) -> None:
+    things = transport.database.things
+    await things.insert_many([{"_id": i, "noise": noise(20_000)} for i in range(1000)])
+    before = transport.statistics()
+    found = 0
+    async for document in things.find({}):
+        assert len(document["noise"]) == 20_000
+        found += 1
+    after = transport.statistics()
+    assert found == 1000
+    assert after.details["staged_bodies"] == before.details["staged_bodies"]
+    assert 7 <= after.commands - before.commands <= 10
 
 
 async def test_statistics_count_commands_and_invokes(

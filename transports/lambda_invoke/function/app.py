@@ -34,25 +34,33 @@ from pymongo.errors import (
 )
 
 from transports.lambda_invoke import envelope
+from transports.lambda_invoke.bodies import PART_BYTES, Body, BodyError, compress, decompress
 from transports.lambda_invoke.envelope import (
     CancelItem,
     CommandItem,
     DescribeItem,
+    DiscardItem,
     EnvelopeError,
     FailureResult,
+    FetchItem,
     FunctionInfo,
     Item,
     MembersResult,
+    Ran,
     ReplyResult,
     Result,
+    StageItem,
 )
 from transports.lambda_invoke.function.executor import Executor, NotCompleted
 from transports.lambda_invoke.function.settings import FunctionSettings
+from transports.lambda_invoke.function.staging import MissingPart, Staging
 from transports.url import redact
 
 _IMPORTED = time.monotonic()
 # Lambda kills a function at its time-out and tells nobody why: stop waiting a little earlier.
 _ANSWER_MARGIN_S = 0.25
+_RESPONSE_BYTES = PART_BYTES
+_PROTOCOL_ERROR = (17, "ProtocolError")
 
 _log = logging.getLogger("odm.proxy")
 
@@ -75,6 +83,7 @@ class Proxy:
 
     def __init__(self, settings: FunctionSettings) -> None:
         self._executor = Executor(settings, release())
+        self._staging = Staging(self._executor.client, settings.staging)
         self._threads = ThreadPoolExecutor(settings.max_pool_size, "odm-proxy")
         self._environment = uuid4().hex[:12]
         self._invocations = 0
@@ -95,7 +104,7 @@ class Proxy:
             return envelope.encode_refusal(str(error))
         cold_start = self._invocations == 0
         self._invocations += 1
-        results = self._run_all(items, deadline)
+        results = self._fit(self._run_all(items, deadline))
         return envelope.encode_response(
             FunctionInfo(
                 release=release(),
@@ -117,32 +126,79 @@ class Proxy:
         remaining = max(deadline - time.monotonic(), 0.001)
         try:
             match item:
-                case CommandItem(server, message, acknowledged):
-                    reply = self._executor.run(
-                        server, message, acknowledged=acknowledged, timeout_s=remaining
-                    )
-                    return ReplyResult(reply)
+                case CommandItem():
+                    return self._run_command(item, remaining)
+                case StageItem(identifier, part, data):
+                    self._staging.put(identifier, part, data)
+                case FetchItem(identifier, part):
+                    return ReplyResult(Body(self._staging.get(identifier, part)))
+                case DiscardItem(identifier):
+                    self._staging.discard(identifier)
                 case DescribeItem():
                     return MembersResult(self._executor.describe(timeout_s=remaining))
                 case CancelItem(server, lsid, started_ms):
                     self._executor.cancel(server, lsid, started_ms, timeout_s=remaining)
-                    return ReplyResult(b"")
         except NotCompleted as error:
-            return _failure(error)
+            return _failure(f"the function could not reach {error.server}", error.error, error.ran)
+        except PyMongoError as error:
+            return _failure("the function could not stage a body", error, "no")
+        except MissingPart as error:
+            return FailureResult(*_PROTOCOL_ERROR, str(error), "no")
         except Exception as error:
             # Never contents, never a traceback to the caller: the type is enough to look it up.
             _log.exception("an item of kind %s failed", type(item).__name__)
             return FailureResult(
                 1, "InternalError", f"the function failed: {type(error).__name__}", "unknown"
             )
+        return ReplyResult(Body())
+
+    def _run_command(self, item: CommandItem, timeout_s: float) -> Result:
+        body = item.message
+        try:
+            data = body.data
+            if body.staged:
+                data = self._staging.get_all(body.staged, body.parts)
+                self._staging.discard(body.staged)
+            message = decompress(data, body.encoding)
+        except BodyError as error:
+            return FailureResult(*_PROTOCOL_ERROR, str(error), "no")
+        reply = self._executor.run(
+            item.server, message, acknowledged=item.acknowledged, timeout_s=timeout_s
+        )
+        return ReplyResult(Body(reply))
+
+    def _fit(self, results: list[Result]) -> list[Result]:
+        """Make replies fit into one response, the largest first: compressed, else staged."""
+        by_size = sorted(range(len(results)), key=lambda i: _size(results[i]), reverse=True)
+        for shrink in (_compressed, self._staged):
+            for index in by_size:
+                if sum(map(_size, results)) <= _RESPONSE_BYTES:
+                    return results
+                result = results[index]
+                if isinstance(result, ReplyResult) and not result.reply.staged:
+                    results[index] = shrink(result.reply)
+        return results
+
+    def _staged(self, body: Body) -> Result:
+        try:
+            identifier, parts = self._staging.put_all(body.data)
+        except PyMongoError as error:
+            return _failure("the function could not stage a large reply", error, "yes")
+        return ReplyResult(Body(b"", body.encoding, identifier, parts))
 
 
-def _failure(failed: NotCompleted) -> FailureResult:
+def _compressed(body: Body) -> Result:
+    return ReplyResult(Body(*compress(body.data)))
+
+
+def _size(result: Result) -> int:
+    return len(result.reply.data) if isinstance(result, ReplyResult) else 0
+
+
+def _failure(what: str, error: PyMongoError, ran: Ran) -> FailureResult:
     """Say what PyMongo says, with the server's error code for a failure of that kind."""
-    error = failed.error
-    message = redact(f"the function could not reach {failed.server}: {error}")
     code, code_name = _code(error)
-    return FailureResult(code, code_name, message, failed.ran)
+    return FailureResult(code, code_name, redact(f"{what}: {error}"), ran)
 
 
 def _code(error: PyMongoError) -> tuple[int, str]:

@@ -49,6 +49,7 @@ _REPLY_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     document_class=dict, unicode_decode_error_handler="replace"
 )
 _DISCOVERY_SECONDS = 1.0
+_JOIN_BELOW_BYTES = 65_536  # above, copying a message costs more than a second send
 
 Address = tuple[str, int | None]
 
@@ -93,6 +94,11 @@ class Executor:
         self._server_selection_timeout_s = settings.server_selection_timeout_ms / 1000
         self._request_ids = count(random.randrange(2**30))  # noqa: S311 - distinct, not secret
 
+    @property
+    def client(self) -> MongoClient[dict[str, Any]]:
+        """The shared client, for what the function itself stores."""
+        return self._client
+
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
@@ -116,7 +122,7 @@ class Executor:
         """
         deadline = time.monotonic() + timeout_s
         request_id = next(self._request_ids) % 2**31
-        framed = frame(message, request_id, acknowledged=acknowledged)
+        head, body = frame(message, request_id, acknowledged=acknowledged)
         sent = False
         reply = b""
         try:
@@ -127,7 +133,9 @@ class Executor:
             with self._client._checkout(target, None) as connection:
                 connection.set_conn_timeout(max(deadline - time.monotonic(), 0.001))
                 sent = True
-                connection.send_message(framed, 0)
+                connection.send_message(head, 0)
+                if body:
+                    connection.send_message(body, 0)  # type: ignore[arg-type]
                 if acknowledged:
                     answer = connection.receive_message(request_id)
                     reply = bytes(answer.raw_command_response())
@@ -207,12 +215,17 @@ class Executor:
         return bson.decode(self.run(server, message, timeout_s=timeout_s), _REPLY_OPTIONS)
 
 
-def frame(message: bytes, request_id: int, *, acknowledged: bool) -> bytes:
-    """Return *message* with an OP_MSG header, its flags reduced to ``moreToCome`` or none."""
+def frame(message: bytes, request_id: int, *, acknowledged: bool) -> tuple[bytes, memoryview]:
+    """Return *message* with an OP_MSG header, its flags reduced to ``moreToCome`` or none.
+
+    In two pieces: a long message is not copied, a short one is whole in the first.
+    """
     flags = _NO_FLAGS if acknowledged else _MORE_TO_COME
-    return b"".join(
-        (_HEADER.pack(len(message) + 16, request_id, 0, _OP_MSG), flags, memoryview(message)[4:])
-    )
+    head = _HEADER.pack(len(message) + 16, request_id, 0, _OP_MSG) + flags
+    body = memoryview(message)[4:]
+    if len(message) <= _JOIN_BELOW_BYTES:
+        return head + body, body[:0]
+    return head, body
 
 
 def parse_address(server: str) -> Address:

@@ -5,6 +5,7 @@
 ``ODM_PROXY_MAX_POOL_SIZE``    4          connections per server and execution environment
 ``ODM_PROXY_MAX_IDLE_TIME_MS`` 60000      idle connections are closed after this (Atlas's advice)
 ``ODM_PROXY_SERVER_SELECTION_TIMEOUT_MS``  5000  how long to look for a server before saying so
+``ODM_PROXY_STAGING``          odm_proxy.staging  collection for bodies too large for one invoke
 =============================  =========  ========================================================
 
 An option in the URI itself wins over its variable.
@@ -35,12 +36,14 @@ class FunctionSettings:
             reserved concurrency x (max_pool_size + 2 for monitoring).
         max_idle_time_ms: idle connections are closed after this many milliseconds.
         server_selection_timeout_ms: how long a command waits for its server.
+        staging: ``"database.collection"`` for bodies that are too large for one invoke.
     """
 
     mongodb_uri: str = field(repr=False)
     max_pool_size: int = 4
     max_idle_time_ms: int = 60_000
     server_selection_timeout_ms: int = 5_000
+    staging: str = "odm_proxy.staging"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> FunctionSettings:
@@ -55,8 +58,14 @@ class FunctionSettings:
                 f"set the environment variable {PREFIX}MONGODB_URI of the DB proxy function, "
                 "e.g. to mongodb+srv://cluster0.example.mongodb.net/?authMechanism=MONGODB-AWS"
             )
+        staging = environment.get(PREFIX + "STAGING", "").strip() or "odm_proxy.staging"
+        if not all(staging.partition(".")):
+            raise ConfigurationError(
+                f"{PREFIX}STAGING must be database.collection, not {staging!r}"
+            )
         return cls(
             mongodb_uri=uri,
+            staging=staging,
             max_pool_size=_positive(environment, "MAX_POOL_SIZE", 4),
             max_idle_time_ms=_positive(environment, "MAX_IDLE_TIME_MS", 60_000),
             server_selection_timeout_ms=_positive(
