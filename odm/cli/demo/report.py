@@ -37,16 +37,20 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The outcome of a run. The first turn is the reference of the others."""
+    """The outcome of a run. The first turn that could begin is the reference of the others."""
 
     turns: Sequence[Turn]
     skipped: Sequence[Skipped]
 
+    @property
+    def _compared(self) -> list[Turn]:
+        return [turn for turn in self.turns if turn.error is None]
+
     def differences(self) -> list[Difference]:
         """Return the first difference of every operation and transport that differs."""
-        reference = self.turns[0]
-        found = []
-        for turn in self.turns[1:]:
+        found: list[Difference] = []
+        for turn in self._compared[1:]:
+            reference = self._compared[0]
             for name, expected in reference.outcomes.items():
                 difference = first_difference(expected.result, turn.outcomes[name].result)
                 if difference is not None:
@@ -64,8 +68,13 @@ class Report:
         return found
 
     def errors(self) -> list[tuple[str, str, str]]:
-        """Return the operations that failed unexpectedly: transport, operation, error."""
-        return [
+        """Return what failed unexpectedly: transport, operation, error."""
+        failed = [
+            (turn.place.label, "open and seed", turn.error)
+            for turn in self.turns
+            if turn.error is not None
+        ]
+        return failed + [
             (turn.place.label, name, outcome.error)
             for turn in self.turns
             for name, outcome in turn.outcomes.items()
@@ -96,12 +105,12 @@ class Report:
         console.line(self._verdict(), style="bold green" if self.agree else "bold red")
 
     def _verdict(self) -> str:
-        count = len(self.turns[0].outcomes)
+        count = max(len(turn.outcomes) for turn in self.turns)
         labels = [turn.place.label for turn in self.turns]
         if not self.agree:
-            bad = {each.operation for each in self.differences()}
-            bad |= {operation for _, operation, _ in self.errors()}
-            return f"{len(bad)} of {count} operations failed or differ."
+            failures = counted(len(self.errors()), "failure")
+            differences = counted(len(self.differences()), "difference")
+            return f"{failures} and {differences} in {count} operations."
         if len(labels) == 1:
             return f"All {count} operations work over {labels[0]}; nothing to compare with."
         return f"All {count} operations agree over {', '.join(labels[:-1])} and {labels[-1]}."
@@ -127,14 +136,15 @@ class Report:
                 )
 
     def _show_operations(self, console: Console) -> None:
-        labels = [turn.place.label for turn in self.turns]
+        turns = self._compared
+        labels = [turn.place.label for turn in turns]
         columns = [Column("operation, p50 ms"), *(Column(label, numeric=True) for label in labels)]
         rows = [
             [
                 name,
-                *(f"{percentile(turn.outcomes[name].durations_ms, 50):.2f}" for turn in self.turns),
+                *(f"{percentile(turn.outcomes[name].durations_ms, 50):.2f}" for turn in turns),
             ]
-            for name in self.turns[0].outcomes
+            for name in (turns[0].outcomes if turns else ())
         ]
         console.table(columns, rows)
 
@@ -164,10 +174,10 @@ class Report:
                     "name": name,
                     "p50_ms": {
                         turn.place.label: round(percentile(turn.outcomes[name].durations_ms, 50), 3)
-                        for turn in self.turns
+                        for turn in self._compared
                     },
                 }
-                for name in self.turns[0].outcomes
+                for name in (self._compared[0].outcomes if self._compared else ())
             ],
         }
 

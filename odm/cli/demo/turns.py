@@ -45,10 +45,12 @@ class Turn:
     """What one transport's turn gave, by operation and in numbers.
 
     Attributes:
+        error: why the script could not begin; None if it did.
         invocations: in AWS's words: invokes that ran, those throttled not among them.
     """
 
     place: Place
+    error: str | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     documents: int = 0
     seconds: float = 0.0
@@ -93,9 +95,13 @@ async def _take_turn(
             observer = await stack.enter_async_context(observe(place.server_uri))
             turn.connections = await stack.enter_async_context(observer.counting())
         phase.step("open and seed")
-        db = await stack.enter_async_context(connect(url, models=list(ALL_MODELS)))
-        stack.push_async_callback(_drop, db)
-        turn.documents = (await seed(db, pages=settings.pages)).documents
+        try:
+            db = await stack.enter_async_context(connect(url, models=list(ALL_MODELS)))
+            stack.push_async_callback(_drop, db)
+            turn.documents = (await seed(db, pages=settings.pages)).documents
+        except PyMongoError as error:  # it answers, and not as a server should: a finding
+            turn.error = redact(f"{type(error).__name__}: {error}")
+            return turn
         world = World(db)
         for operation in OPERATIONS:
             phase.step(operation.name)

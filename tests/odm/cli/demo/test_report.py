@@ -42,7 +42,7 @@ def test_a_difference_is_shown_where_it_is(capsys: pytest.CaptureFixture[str]) -
     assert not report.agree
     out = _shown(report, capsys)
     assert "differs: get: result.page.title\n    direct: a\n    fake: b\n" in out
-    assert "1 of 1 operations failed or differ." in out
+    assert "0 failures and 1 difference in 1 operations." in out
     assert report.document()["differences"][0]["path"] == ".page.title"
 
 
@@ -54,6 +54,19 @@ def test_failing_everywhere_alike_is_no_agreement(capsys: pytest.CaptureFixture[
     assert report.differences() == []
     assert not report.agree
     assert "fake: get failed: X: broken" in _shown(report, capsys)
+
+
+def test_a_transport_that_could_not_begin_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    turns = [
+        _turn("direct", {}, error="OperationFailure: no text index"),
+        _turn("motor", {"get": 1}),
+        _turn("fake", {"get": 2}),
+    ]
+    report = Report(turns=turns, skipped=[])
+    assert not report.agree
+    [difference] = report.differences()
+    assert (difference.reference, difference.transport) == ("motor", "fake")
+    assert "direct: open and seed failed: OperationFailure: no text" in _shown(report, capsys)
 
 
 def test_one_transport_alone_is_compared_with_nothing(capsys: pytest.CaptureFixture[str]) -> None:
