@@ -63,14 +63,15 @@ class MongodOptions:
     Attributes:
         members: how many, 1 to 7.
         name: the replica set's name.
-        cache_gb: WiredTiger's cache per member; 0.25 is the least it takes.
+        cache_gb: the most WiredTiger's cache may hold per member; 0.25 is the least it takes. With
+            less, one update of a 16 MiB document does not fit into a transaction.
         test_commands: ``enableTestCommands``: failpoints, for tests only.
         parameters: further ``--setParameter`` values.
     """
 
     members: int = 1
     name: str = "rs0"
-    cache_gb: float = 0.25
+    cache_gb: float = 1.0
     test_commands: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
 
