@@ -138,6 +138,7 @@ class Environment:
         self._cleanup: Cleanup | None = None
         self._current: Invocation | None = None
         self._pending: Invocation | None = None
+        self._timed_out: Invocation | None = None
         self._next: asyncio.Future[Invocation | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._last_words: bytearray | None = None
@@ -293,7 +294,12 @@ class Environment:
 
     def is_running(self, request_id: str) -> bool:
         """Whether this invocation runs here."""
-        return self._current is not None and self._current.request_id == request_id
+        current = self._current
+        return (
+            current is not None
+            and current.request_id == request_id
+            and current is not self._timed_out  # an answer in the instant of the deadline is late
+        )
 
     def complete(self, outcome: Outcome) -> None:
         """End the running invocation; the environment is free when it asks for the next."""
@@ -347,11 +353,11 @@ class Environment:
             waiter.set_result(invocation)
 
     def _expired(self) -> None:
-        """Enforce the deadline; after an answer, too, if it does not come back for more."""
-        invocation = self._current
-        if invocation is not None:
-            timeout_s = self.configuration.timeout_s
-            self.complete(timed_out(invocation.request_id, timeout_s))
+        """Enforce the deadline; after an answer, too, if it does not come back for more.
+
+        The caller hears of it when the processes are gone: what follows may rely on that.
+        """
+        self._timed_out = self._current
         self.kill()
 
     def _init_expired(self) -> None:
@@ -359,7 +365,10 @@ class Environment:
         self.kill()
 
     def _exited(self, returncode: int) -> None:
-        if self._current is not None:
+        if self._current is not None and self._current is self._timed_out:
+            timeout_s = self.configuration.timeout_s
+            self.complete(timed_out(self._current.request_id, timeout_s))
+        elif self._current is not None:
             invocation = self._current
             self.log.platform(
                 f"RequestId: {invocation.request_id} Error: {exit_reason(returncode)}\n"
