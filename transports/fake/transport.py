@@ -43,6 +43,10 @@ class FakeTransport(Transport):
     Options of the URL: ``serverVersion`` (``6.0.x``, the default, or ``7.0.x``), the version to
     present.
 
+    Args:
+        url: see above.
+        listen: where the local endpoint listens, see `Endpoint`; None for a private socket.
+
     Raises:
         InvalidURL: an unknown option, a version that the fake cannot play, a name with other
             characters than letters, digits and ``_ . -``.
@@ -50,8 +54,9 @@ class FakeTransport(Transport):
 
     name: ClassVar[str] = "fake"
 
-    def __init__(self, url: TransportURL) -> None:
+    def __init__(self, url: TransportURL, *, listen: str | None = None) -> None:
         super().__init__(url)
+        self._listen = listen
         check_options(url.options, OPTIONS, url.raw)
         self._version = url.options.get("serverVersion", handshake.DEFAULT_VERSION)
         if handshake.wire_version(self._version) is None:
@@ -73,7 +78,7 @@ class FakeTransport(Transport):
     async def _open(self) -> AsyncMongoClient[Document]:
         self._server = self._acquire()
         self._commands_before = self._server.commands_run
-        self._endpoint = Endpoint(FakeBackend(self._server))
+        self._endpoint = Endpoint(FakeBackend(self._server), listen=self._listen)
         await self._endpoint.start()
         return AsyncMongoClient(self._endpoint.uri)
 
