@@ -68,6 +68,7 @@ class Watched:
 
     directory: Path
     _process: subprocess.Popen[str] | None = field(default=None, init=False)
+    _others: frozenset[str] = field(default_factory=lambda: frozenset(_children()), init=False)
 
     def start(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
         """Start ``odm …``."""
@@ -111,26 +112,33 @@ class Watched:
             time.sleep(0.02)
 
     def _processes(self) -> list[str]:
-        mine = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
         alive = []
-        for pid in mine:
-            command = Path(f"/proc/{pid}/cmdline")
+        for pid in sorted(_children() - self._others):
             try:
-                name = command.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                inherited = Path(f"/proc/{pid}/environ").read_bytes()
+                name = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:
                 continue
-            if not name:  # an orphan that has ended and waits to be reaped, or a child of others
-                _reap(int(pid))
-            elif f"TMPDIR={self.directory}".encode() in inherited or "awslambdaric" in name:
+            if name:
                 alive.append(f"{pid}: {name}")
+            else:  # an orphan that has ended and waits to be reaped
+                _reap(int(pid))
         return alive
 
     def kill(self) -> None:
         """End it, whatever the test did."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _children() -> set[str]:
+    return set(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
 
 
 def _reap(pid: int) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
+from pathlib import Path
 from typing import Any
 
 import pymongo
 import pytest
 
+from odm.cli.demo import command
 from odm.cli.demo.turns import OPERATIONS
 
 SMALL = ("--repeat", "1", "--pages", "30")
@@ -84,6 +87,18 @@ def test_a_given_deployment_that_is_not_there_is_exit_code_3(watched: Any) -> No
     assert "secret" not in ran.out + ran.err
     assert "Traceback" not in ran.err
     assert watched.left_behind() == []
+
+
+def test_without_the_checkout_it_says_where_the_demo_is(
+    odm_here: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    ran = odm_here("demo")
+    assert ran.code == 3
+    assert "run scripts/demo there" in ran.err
+    assert ran.out == ""
 
 
 def test_what_cannot_run_here_is_skipped_and_said(watched: Any) -> None:

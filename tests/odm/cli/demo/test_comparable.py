@@ -13,7 +13,13 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
 from models import Role, User
 from odm import Link
-from odm.cli.demo.comparable import Normaliser, describe_error, failure, first_difference
+from odm.cli.demo.comparable import (
+    Normaliser,
+    describe_error,
+    explain_error,
+    failure,
+    first_difference,
+)
 
 SINCE = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OLD = ObjectId.from_datetime(SINCE - timedelta(days=9))
@@ -91,6 +97,14 @@ def test_errors_are_told_by_what_an_application_can_see() -> None:
         "labels": ["TransientTransactionError"],
     }
     assert describe_error(KeyError("x")) == {"error": "KeyError"}
+
+
+def test_unexpected_errors_are_explained_in_the_servers_words() -> None:
+    refused = OperationFailure(
+        "x, full error: {…}", 13, {"code": 13, "codeName": "Unauthorized", "errmsg": "not you"}
+    )
+    assert explain_error(refused) == "OperationFailure: not you (13 Unauthorized)"
+    assert explain_error(ValueError("mongodb://u:p@h")) == "ValueError: mongodb://***@h"
 
 
 async def test_what_should_fail_and_does_not_is_told() -> None:
