@@ -7,7 +7,7 @@ iteration the caller's own scope is in force.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from functools import wraps
 from typing import Any, TypeVar, overload
 
@@ -105,6 +105,9 @@ def _on_connection(query: _Q) -> _Q:
 class AggregationQuery(ConnectionQuery, aggregation.AggregationQuery[_A]):
     """An aggregation: ``to_list()`` or ``async for``."""
 
+    def __aiter__(self) -> AsyncIterator[_A]:
+        return self
+
 
 @_on_connection
 class UpdateMany(ConnectionQuery, update.UpdateMany):
@@ -150,6 +153,9 @@ class FindMany(ConnectionQuery, find.FindMany[_T]):
     UpdateQueryType = UpdateMany
     DeleteQueryType = DeleteMany
     AggregationQueryType = AggregationQuery
+
+    def __aiter__(self) -> AsyncIterator[_T]:
+        return self
 
     def sort(self, *args: Sort | None) -> FindMany[_T]:
         """Add to the sort order; see `odm.sorting.Sort`.

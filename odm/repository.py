@@ -15,7 +15,7 @@ Filters are Beanie's expressions (``Page.views > 10``) or MongoDB's own mappings
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, cast, overload
 
@@ -262,7 +262,7 @@ class Repository(Generic[_T]):
 
     async def stream(
         self, *filters: Filter, sort: Sort | None = None, batch_size: int | None = None
-    ) -> AsyncIterator[_T]:
+    ) -> AsyncGenerator[_T, None]:
         """Yield the documents that match, however many, holding one batch at a time.
 
         Args:

@@ -190,6 +190,42 @@ def _session_position(method: str) -> int | None:
     return None
 
 
+class TransactionCursor:
+    """A cursor whose first command waits for its turn, as that of any other operation does."""
+
+    __slots__ = ("_cursor", "_transaction")
+
+    def __init__(self, cursor: Any, transaction: Transaction) -> None:
+        self._cursor = cursor
+        self._transaction = transaction
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._cursor, name)
+        if not callable(attribute):
+            return attribute
+
+        @wraps(attribute)
+        def operation(*args: Any, **kwargs: Any) -> Any:
+            if inspect.iscoroutinefunction(attribute):
+                return self._transaction.in_turn(lambda: attribute(*args, **kwargs))
+            result = attribute(*args, **kwargs)
+            return self if result is self._cursor else result
+
+        return operation
+
+    def __aiter__(self) -> TransactionCursor:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self._transaction.in_turn(self._cursor.__anext__)
+
+    async def __aenter__(self) -> TransactionCursor:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._cursor.close()
+
+
 class TransactionCollection:
     """A collection whose operations carry the transaction's session unless given another one."""
 
@@ -235,7 +271,7 @@ class TransactionCollection:
                 return method(*args, **kwargs)
             kwargs["session"] = transaction.session
             if name in _READS_LAZILY:
-                return method(*args, **kwargs)
+                return TransactionCursor(method(*args, **kwargs), transaction)
             return transaction.in_turn(lambda: method(*args, **kwargs))
 
         return operation

@@ -13,6 +13,7 @@ from typing import Any, Generic, Self, TypeVar
 from beanie.odm.utils.parsing import parse_obj
 from pydantic import BaseModel
 from pymongo.asynchronous.change_stream import AsyncChangeStream
+from pymongo.errors import PyMongoError
 
 from odm.binding import Binder, entered
 
@@ -58,6 +59,7 @@ class Watch(Generic[_T]):
         self._pipeline = [*_only_this_class(model), *pipeline]
         self._options = options
         self._stream: AsyncChangeStream[Any] | None = None
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         collection = self._binder.binding(self._model).collection
@@ -74,6 +76,7 @@ class Watch(Generic[_T]):
 
     async def aclose(self) -> None:
         """Close the stream; an iteration that waits for it ends. Idempotent."""
+        self._closed = True
         if self._stream is not None:
             await self._stream.close()
 
@@ -88,7 +91,13 @@ class Watch(Generic[_T]):
     async def __anext__(self) -> Change[_T]:
         if self._stream is None:
             raise RuntimeError("write 'async with repository.watch() as changes: …' first")
-        return self._typed(await self._stream.next())
+        try:
+            event = await self._stream.next()
+        except PyMongoError:
+            if self._closed:  # the getMore that was waiting is told that its cursor was killed
+                raise StopAsyncIteration from None
+            raise
+        return self._typed(event)
 
     def _typed(self, event: Mapping[str, Any]) -> Change[_T]:
         document = event.get("fullDocument")

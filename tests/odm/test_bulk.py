@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import pytest
+from pymongo.errors import BulkWriteError
+
+from odm import Document, Indexed, PydanticObjectId, Repository
+
+Open = Callable[..., Any]
+
+
+class Item(Document):
+    name: Annotated[str, Indexed(unique=True)]
+    number: int = 0
+
+    class Settings:
+        name = "items"
+        use_state_management = True
+
+
+@pytest.fixture
+async def items(opened: Open) -> Repository[Item]:
+    db = await opened(Item)
+    repository: Repository[Item] = db.repository(Item)
+    return repository
+
+
+async def test_one_command_per_kind_when_the_block_ends(listening: Open) -> None:
+    db, commands = await listening(Item)
+    items = db.repository(Item)
+    one, two, three = await items.add_many([Item(name=str(n)) for n in range(3)])
+    commands.events.clear()
+    async with items.bulk() as batch:
+        batch.add(Item(name="a"))
+        batch.add(Item(name="b"))
+        batch.update(one, {"$inc": {"number": 5}})
+        batch.update(str(two.id), {"$set": {Item.number: 7}})
+        batch.delete(three)
+        assert len(batch) == 5
+        assert commands.names == []
+        assert [batch.result] == [None]
+    assert commands.names == ["insert", "update", "delete"]
+    assert batch.result is not None
+    assert (batch.result.inserted_count, batch.result.modified_count) == (2, 2)
+    assert batch.result.deleted_count == 1
+    found = await items.find(sort="name").to_list()
+    assert [(i.name, i.number) for i in found] == [("0", 5), ("1", 7), ("a", 0), ("b", 0)]
+
+
+async def test_documents_know_afterwards_that_they_were_added(opened: Open) -> None:
+    one, _ = [await opened(Item) for _ in range(2)]
+    item = Item(name="x")
+    async with one.repository(Item).bulk() as batch:
+        batch.add(item)
+        assert [item.id] == [None]
+    assert isinstance(item.id, PydanticObjectId)
+    assert not item.is_changed
+    await item.set({"number": 3})
+    assert (await one.repository(Item).get(item.id)).number == 3
+
+
+async def test_nothing_is_sent_when_the_block_fails_or_is_empty(items: Repository[Item]) -> None:
+    async def fail() -> None:
+        async with items.bulk() as batch:
+            batch.add(Item(name="x"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    async with items.bulk() as batch:
+        pass
+    assert batch.result is None
+    assert await items.count() == 0
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_of_a_failed_one_only_what_was_added_has_an_id(
+    items: Repository[Item], ordered: bool
+) -> None:
+    given = [Item(name=name) for name in ("a", "b", "a", "c")]
+
+    async def fail() -> None:
+        async with items.bulk(ordered=ordered) as batch:
+            for item in given:
+                batch.add(item)
+
+    with pytest.raises(BulkWriteError):
+        await fail()
+    assert [item.id is not None for item in given] == [True, True, False, not ordered]
+    assert await items.count() == 3 - ordered
+
+
+async def test_misuse_is_refused_when_it_happens(items: Repository[Item]) -> None:
+    batch = items.bulk()
+    wrong: Any = object()
+    with pytest.raises(TypeError, match="expected a Item"):
+        batch.add(wrong)
+    with pytest.raises(ValueError, match="update operators"):
+        batch.update(PydanticObjectId(), {"name": "x"})
+    with pytest.raises(ValueError, match="has no id"):
+        batch.delete(Item(name="never added"))
+    assert len(batch) == 0

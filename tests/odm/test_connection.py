@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import beanie
+import pytest
+from pydantic import BaseModel, SecretStr
+from pymongo.errors import OperationFailure
+
+from odm import (
+    Connection,
+    Document,
+    InvalidConfiguration,
+    NotConnected,
+    Settings,
+    View,
+    connect,
+)
+from transports import InvalidURL, TransportClosed
+
+Open = Callable[..., Any]
+NewURL = Callable[[], str]
+
+
+class Thing(Document):
+    name: str = ""
+
+    class Settings:
+        name = "things"
+        indexes = ["name"]  # noqa: RUF012 - Beanie's form
+
+
+async def test_it_opens_and_closes(new_url: NewURL) -> None:
+    url = new_url()
+    async with connect(url, models=[Thing]) as db:
+        await db.ping()
+        assert [db.is_open] == [True]
+        assert db.models == (Thing,)
+        assert db.database.name == url.rsplit("/", 1)[1].partition("?")[0]
+        assert db.client is db.transport.client
+        assert db.statistics().transport == "direct"
+        assert repr(db) == f"<Connection {url} (open)>"
+        assert db.url == url
+    assert not db.is_open
+    assert "closed" in repr(db)
+    await db.aclose()
+    with pytest.raises(TransportClosed):
+        await db.ping()
+
+
+async def test_it_is_awaited_and_closed_by_hand(new_url: NewURL) -> None:
+    db = await connect(new_url(), models=[Thing])
+    try:
+        assert await db.open() is db
+        assert await Thing.count() == 0
+    finally:
+        await db.aclose()
+
+
+async def test_the_url_may_come_from_the_environment(
+    new_url: NewURL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_url()
+    monkeypatch.setenv("ODM_URL", url)
+    async with connect(models=[Thing]) as db:
+        assert db.url == url
+    other = new_url()
+    async with connect(settings=Settings(url=SecretStr(other))) as db:
+        assert db.url == other
+
+
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_without_a_url_the_error_says_what_to_export(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    monkeypatch.delenv("ODM_URL", raising=False)
+    if value is not None:
+        monkeypatch.setenv("ODM_URL", value)
+    with pytest.raises(InvalidConfiguration, match="export ODM_URL=mongodb://"):
+        connect(models=[Thing])
+
+
+def test_credentials_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "mongodb://user:hunter2@localhost:1/db"
+    monkeypatch.setenv("ODM_URL", secret)
+    db = connect(models=[Thing])
+    assert "hunter2" not in repr(db) + db.url + repr(Settings()) + repr(db.transport)
+    assert db.url == "mongodb://***@localhost:1/db"
+
+
+class NotAModel(BaseModel):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ("Thing", r"models is a list: write connect\(…, models=\[Thing\]\)"),
+        (Thing, r"models is a list: write connect\(…, models=\[Thing\]\)"),
+        ([NotAModel], "NotAModel.*is no model"),
+        ([Thing()], "is no model"),
+        ([Document], "derive a class from it"),
+        ([View], "derive a class from it"),
+        (["Thing"], "cannot be imported"),
+        (["no.such.Thing"], "cannot be imported"),
+        (["odm.document.Nothing"], "cannot be imported"),
+    ],
+)
+def test_what_cannot_be_bound_is_refused_at_once(models: Any, message: str) -> None:
+    with pytest.raises(InvalidConfiguration, match=message):
+        connect("mongodb://localhost", models=models)
+
+
+def test_models_in_the_place_of_the_url_are_refused() -> None:
+    models: Any = [Thing]
+    with pytest.raises(InvalidConfiguration, match=r"models=\[…\]"):
+        connect(models)
+
+
+def test_a_bad_url_is_refused_at_once() -> None:
+    with pytest.raises(InvalidURL, match="did you mean"):
+        connect("mongo://localhost")
+
+
+async def test_models_may_be_dotted_paths(new_url: NewURL) -> None:
+    async with connect(new_url(), models=["models.categories.Category"]) as db:
+        assert [model.__name__ for model in db.models] == ["Category"]
+
+
+async def test_a_model_that_is_named_twice_is_bound_once(opened: Open) -> None:
+    assert (await opened(Thing, Thing)).models == (Thing,)
+
+
+async def test_no_models_need_no_command(listening: Open) -> None:
+    _, commands = await listening()
+    assert commands.names == []
+
+
+async def test_models_need_few_commands(listening: Open) -> None:
+    class Plain(Document):
+        name: str
+
+    _, commands = await listening(Thing, Plain)
+    assert sorted(commands.names) == ["buildInfo", "createIndexes", "listCollections"]
+
+
+async def test_what_fails_while_opening_closes_again(new_url: NewURL) -> None:
+    class Bad(Document):
+        name: str = ""
+
+        class Settings:
+            indexes = [[("name", "no such kind")]]  # noqa: RUF012
+
+    db = connect(new_url(), models=[Bad])
+    with pytest.raises(OperationFailure):
+        await db.open()
+    assert not db.is_open
+    assert not db.transport.is_open
+    with pytest.raises(NotConnected):
+        await Bad.count()
+
+
+async def test_custom_init_runs_on_the_connection_that_is_opened(opened: Open) -> None:
+    class Seeded(Document):
+        name: str
+
+        @classmethod
+        async def custom_init(cls) -> None:
+            await cls(name="seed").insert()
+
+    one, two = [await opened(Seeded) for _ in range(2)]
+    assert await one.repository(Seeded).count() == 1
+    assert await two.repository(Seeded).count() == 1
+
+
+async def test_a_connection_that_is_never_closed_warns(new_url: NewURL) -> None:
+    db: Connection | None = await connect(new_url())
+    assert db is not None
+    await db.client.close()
+    db = None
+    with pytest.warns(ResourceWarning, match="was never closed"):
+        gc.collect()
+
+
+async def test_settings_hold_where_arguments_say_nothing(new_url: NewURL) -> None:
+    quiet = Settings(create_indexes=False)
+    async with connect(new_url(), models=[Thing], settings=quiet) as db:
+        assert list(await db.database["things"].index_information()) == []
+    async with connect(new_url(), models=[Thing], settings=quiet, create_indexes=True) as db:
+        assert "name_1" in await db.database["things"].index_information()
+
+
+@pytest.mark.parametrize(
+    ("code", "forbidden"),
+    [
+        ("import odm", ("beanie", "pymongo", "pydantic", "transports")),
+        (
+            "from odm import Document, Repository, connect",
+            ("aiobotocore", "boto3", "botocore", "motor", "typer", "rich", "transports.fake"),
+        ),
+    ],
+)
+def test_importing_is_cheap(code: str, forbidden: tuple[str, ...]) -> None:
+    script = f"{code}; import sys; print([m for m in {forbidden!r} if m in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert printed.stdout.strip() == "[]", printed.stdout + printed.stderr
+
+
+def test_all_that_is_promised_is_there() -> None:
+    import odm
+
+    assert all(getattr(odm, name) is not None for name in odm.__all__)
+    assert dir(odm) == sorted(odm.__all__)
+    assert odm.PydanticObjectId is beanie.PydanticObjectId
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        odm.Nothing  # noqa: B018
