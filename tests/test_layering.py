@@ -139,6 +139,7 @@ def test_the_function_imports_little() -> None:
     allowed = (
         "transports.errors",
         "transports.url",
+        "transports.lambda_invoke.bodies",
         "transports.lambda_invoke.envelope",
         "transports.lambda_invoke.function",
     )
