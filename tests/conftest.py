@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.spec.unified.report import SpecReport
 from transports.mongod import MongodOptions, ReplicaSet, missing_mongod_reason
 
 
@@ -34,7 +36,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="transport URL for tests/spec; by default a private mongod, directly",
     )
     group.addoption(
+        "--spec-all",
+        action="store_true",
+        help="run every specification test, not a fifth; so do the other two options",
+    )
+    group.addoption(
         "--spec-report",
         metavar="FILE",
         help="write what became of each specification test, for scripts/spec-compare",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With xdist, the controller writes the report: it hears of every worker's tests."""
+    path = config.getoption("--spec-report")
+    if path and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SpecReport(Path(path)))

@@ -27,6 +27,7 @@ class Deployment:
         client: the runner's own client, for set-up and for looking at the outcome.
         version: ``(6, 0, 5)``.
         topology: ``single``, ``replicaset`` or ``sharded``.
+        has_no_secondary: whether it is a replica set of one.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Deployment:
             self.topology = "sharded"
         else:
             self.topology = "replicaset" if "setName" in hello else "single"
+        self.has_no_secondary = self.topology == "replicaset" and len(hello["hosts"]) == 1
 
     @classmethod
     async def of(cls, uri: str, client: AsyncMongoClient[Document]) -> Deployment:

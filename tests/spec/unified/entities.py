@@ -87,7 +87,8 @@ class Entities:
             fields.get("observeSensitiveCommands", False),
         )
         self.logs[fields["id"]] = log
-        options = dict(fields.get("uriOptions", {}))
+        # Tests of this format stop no server: one that is not found soon never will be.
+        options = {"serverSelectionTimeoutMS": 5000, **fields.get("uriOptions", {})}
         if "serverApi" in fields:
             api = fields["serverApi"]
             options["server_api"] = ServerApi(

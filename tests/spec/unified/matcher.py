@@ -10,7 +10,18 @@ import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson import (
+    Binary,
+    Code,
+    Decimal128,
+    Int64,
+    MaxKey,
+    MinKey,
+    ObjectId,
+    Regex,
+    Timestamp,
+    json_util,
+)
 from bson.son import SON
 
 MISSING: Any = object()
@@ -76,7 +87,7 @@ class _Matcher:
             _same_length(expected, actual, path)
             for number, (wanted, got) in enumerate(zip(expected, actual, strict=True)):
                 self.match(wanted, got, f"{path}[{number}]")
-        elif not _equal(expected, actual):
+        elif not _equal(expected, _without_eq(actual)):
             raise Mismatch(f"{path}: expected {expected!r}, got {actual!r}")
 
     def _match_documents(
@@ -118,8 +129,6 @@ class _Matcher:
             raise Mismatch(f"{path}: expected at most {operand!r}, got {actual!r}")
 
     def _match_as_document(self, operand: Any, actual: Any, path: str, root: bool) -> None:
-        from bson import json_util
-
         if not isinstance(actual, str):
             raise Mismatch(f"{path}: expected extended JSON, got {actual!r}")
         self.match(operand, json_util.loads(actual), path, root)
@@ -131,6 +140,13 @@ class _Matcher:
 def _same_length(expected: Sequence[Any], actual: Sequence[Any], path: str) -> None:
     if len(expected) != len(actual):
         raise Mismatch(f"{path}: expected {len(expected)} elements, got {len(actual)}: {actual!r}")
+
+
+def _without_eq(actual: Any) -> Any:
+    """``{"$eq": x}`` as ``x``: the same query, and how the driver's GridFS writes it since 4.17."""
+    if isinstance(actual, Mapping) and list(actual) == ["$eq"]:
+        return actual["$eq"]
+    return actual
 
 
 def _is_number(value: Any) -> bool:

@@ -252,7 +252,7 @@ async def start_transaction(session: Any, arguments: Arguments, entities: Entiti
 async def with_transaction(session: Any, arguments: Arguments, entities: Entities) -> Any:
     operations = arguments.pop("callback")
     return await session.with_transaction(
-        lambda _: entities["$run"](operations), **common_options(arguments)
+        lambda _: entities["$callback"](operations), **common_options(arguments)
     )
 
 

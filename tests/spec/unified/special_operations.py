@@ -93,7 +93,7 @@ class TestRunner:
             raise Mismatch(f"{arguments['session']} is dirty")
 
     async def _assert_session_transaction_state(self, arguments: Mapping[str, Any]) -> None:
-        state = self._entities[arguments["session"]]._transaction.state.name.lower()
+        state = _TRANSACTION_STATES[self._entities[arguments["session"]]._transaction.state]
         if state != arguments["state"]:
             raise Mismatch(f"expected the transaction {arguments['state']}, it is {state}")
 
@@ -191,6 +191,15 @@ class TestRunner:
         self._entities.replace(str(stored), failures)
 
 
+# pymongo.client_session_shared._TxnState, in the tests' words.
+_TRANSACTION_STATES = {
+    1: "none",
+    2: "starting",
+    3: "in_progress",
+    4: "committed",
+    5: "committed",
+    6: "aborted",
+}
 _STORE_FAILURES = ("storeFailuresAsEntity", "storeErrorsAsEntity")
 
 
