@@ -24,7 +24,7 @@ from transports.url import parse_url
 if TYPE_CHECKING:
     from transports.local_lambda import FunctionConfiguration, LocalLambda
 
-_REPORT = re.compile(r"^REPORT RequestId: (?P<id>\S+)\s+(?P<numbers>.*)$", re.MULTILINE)
+_REPORT = re.compile(r"REPORT RequestId: \S+\s+(?P<numbers>.*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +153,8 @@ async def _local(
         try:
             await lifecycle.forever()
         finally:
+            if log is not None:
+                log.flush()
             _farewell(service, console)
 
 
@@ -243,18 +245,33 @@ def _farewell(service: LocalLambda, console: Console) -> None:
 
 
 class _Log:
-    """Takes what functions log; writes a line per invocation, or everything."""
+    """Takes what functions log, in whatever pieces; writes a line per invocation, or every line."""
 
     def __init__(self, console: Console, *, everything: bool) -> None:
         self._console = console
         self._everything = everything
+        self._unfinished: dict[tuple[str, str], bytes] = {}
 
     def __call__(self, function: str, environment: str, data: bytes) -> None:
-        text = data.decode(errors="replace")
-        if self._everything:
-            for line in text.splitlines():
-                self._console.log(f"{function} {environment[:8]} {line}")
-            return
-        for report in _REPORT.finditer(text):
-            numbers = ", ".join(report["numbers"].strip().split("\t"))
-            self._console.log(f"{function} {environment[:8]} {numbers}")
+        key = (function, environment)
+        *lines, rest = (self._unfinished.pop(key, b"") + data).split(b"\n")
+        if rest:
+            self._unfinished[key] = rest
+        for line in lines:
+            self._write(key, line)
+
+    def flush(self) -> None:
+        """Write what was never ended."""
+        for key, line in self._unfinished.items():
+            self._write(key, line)
+        self._unfinished.clear()
+
+    def _write(self, key: tuple[str, str], line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip()
+        if not self._everything:
+            report = _REPORT.match(text)
+            if report is None:
+                return
+            text = ", ".join(report["numbers"].split("\t"))
+        function, environment = key
+        self._console.log(f"{function} {environment[:8]} {text}")

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from odm import BackLink, Link
+from transports.url import redact
 
 # Beanie draws them anew for every document; their effect, a refused stale save, is compared.
 _DRAWN = frozenset({"revision_id", "previous_revision_id"})
@@ -110,6 +111,15 @@ def describe_error(error: BaseException) -> dict[str, Any]:
     if isinstance(error, PyMongoError):
         described["labels"] = [label for label in _LABELS if error.has_error_label(label)]
     return described
+
+
+def explain_error(error: BaseException) -> str:
+    """Return an unexpected error in words: the server's, where it is one of the server's."""
+    details = error.details if isinstance(error, OperationFailure) else None
+    text = str(error)
+    if details and details.get("errmsg"):
+        text = f"{details['errmsg']} ({details.get('code')} {details.get('codeName', '')})"
+    return redact(f"{type(error).__name__}: {text}")
 
 
 def _write_error(details: Mapping[str, Any]) -> dict[str, Any]:

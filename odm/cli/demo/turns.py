@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 
 from models import ALL_MODELS, seed
 from odm import Connection, connect
-from odm.cli.demo.comparable import Normaliser, describe_error
+from odm.cli.demo.comparable import Normaliser, describe_error, explain_error
 from odm.cli.demo.connections import ConnectionCount, observe
 from odm.cli.demo.databases import new_name, with_database
 from odm.cli.demo.places import Place
@@ -23,7 +23,6 @@ from odm.cli.demo.reads import reads
 from odm.cli.demo.script import Operation, World
 from odm.cli.demo.writes import writes
 from odm.cli.failures import CommandFailed
-from transports.url import redact
 
 OPERATIONS: tuple[Operation, ...] = (*reads.operations, *writes.operations)
 
@@ -100,7 +99,7 @@ async def _take_turn(
             stack.push_async_callback(_drop, db)
             turn.documents = (await seed(db, pages=settings.pages)).documents
         except PyMongoError as error:  # it answers, and not as a server should: a finding
-            turn.error = redact(f"{type(error).__name__}: {error}")
+            turn.error = explain_error(error)
             return turn
         world = World(db)
         for operation in OPERATIONS:
@@ -127,7 +126,7 @@ async def _run(
         outcome.result = normaliser.comparable(result)
     except Exception as error:  # an operation that fails is a finding, and the rest still counts
         outcome.result = describe_error(error)
-        outcome.error = redact(f"{type(error).__name__}: {error}")
+        outcome.error = explain_error(error)
     return outcome
 
 

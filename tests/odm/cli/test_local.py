@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from odm.cli.console import Console
+from odm.cli.local import _Log
+
 OdmHere = Callable[..., Any]
 
 
@@ -82,3 +85,19 @@ def test_the_proxy_function_is_served_with_a_url_that_answers(
     assert ran.code == 143
     assert "db-proxy: " in ran.err
     assert watched.left_behind() == []
+
+
+def test_what_functions_log_comes_in_pieces_and_is_written_in_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log = _Log(Console(), everything=True)
+    for function, data in (("a", b"one"), ("b", b"two\n"), ("a", b" more\nlast")):
+        log(function, "0123456789", data)
+    log.flush()
+    assert capsys.readouterr().err == "b 01234567 two\na 01234567 one more\na 01234567 last\n"
+
+
+def test_one_line_per_invocation_is_its_report(capsys: pytest.CaptureFixture[str]) -> None:
+    log = _Log(Console(), everything=False)
+    log("a", "0123456789", b"START RequestId: x\nhello\nREPORT RequestId: x\tDuration: 1 ms\tB\t\n")
+    assert capsys.readouterr().err == "a 01234567 Duration: 1 ms, B\n"
