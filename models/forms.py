@@ -55,12 +55,12 @@ class TextField(BaseField):
         """Return the text without surrounding space."""
         if not isinstance(answer, str):
             raise ValueError("must be text")
-        answer = answer.strip()
-        if len(answer) > self.max_length:
+        text = answer.strip()
+        if len(text) > self.max_length:
             raise ValueError(f"must be at most {self.max_length} characters long")
-        if self.pattern is not None and not re.fullmatch(self.pattern, answer):
+        if self.pattern is not None and not re.fullmatch(self.pattern, text):
             raise ValueError("is not in the expected form")
-        return answer
+        return text
 
 
 class NumberField(BaseField):

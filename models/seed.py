@@ -207,7 +207,10 @@ class _World:
             "uploaded_by": self._random.choice(self.users),
             "uploaded_at": self._instant(),
         }
-        size = {"width": self._random.randint(320, 4000), "height": self._random.randint(240, 3000)}
+        size: dict[str, Any] = {
+            "width": self._random.randint(320, 4000),
+            "height": self._random.randint(240, 3000),
+        }
         if number % 4 == 0:
             return Image(name=f"{name}.png", alt=self._text(4), **size, **common)
         if number % 4 == 1:
@@ -293,7 +296,7 @@ class _World:
         )
 
     def _blocks(self) -> list[Any]:
-        images = [asset.id for asset in self.assets if isinstance(asset, Image)]
+        images = [asset.id for asset in self.assets if isinstance(asset, Image) and asset.id]
         form = self._random.choice(self.forms).id
         assert form is not None
         extras = [

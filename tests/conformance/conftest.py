@@ -31,6 +31,10 @@ UrlOf = Callable[[str, str], str]
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
+        "differs(transport, reason): the test is expected to fail over this transport (strictly)",
+    )
+    config.addinivalue_line(
+        "markers",
         "models(classes, indexes=True): the document classes that `db` binds",
     )
 
@@ -39,6 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def transport(request: pytest.FixtureRequest) -> str:
     """The name of the transport that the test runs over."""
     name: str = request.param
+    for marker in request.node.iter_markers("differs"):
+        if marker.args[0] == name:
+            request.applymarker(pytest.mark.xfail(strict=True, reason=marker.kwargs["reason"]))
     return name
 
 
@@ -53,7 +60,7 @@ def url_of(request: pytest.FixtureRequest) -> UrlOf:
 
     def url(name: str, database: str) -> str:
         if name == "fake":
-            return f"fake:///{database}"
+            return f"fake://conformance/{database}"
         uri: str = request.getfixturevalue("mongod_uri")
         base, _, query = uri.partition("?")
         direct = f"{base.rstrip('/')}/{database}" + (f"?{query}" if query else "")

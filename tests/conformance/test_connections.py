@@ -202,7 +202,7 @@ async def test_seeded_world_answers_as_on_the_reference(
             [(view.slug, view.category, view.blocks) for view in views],
             (await summaries.page(sort=["locale", "-slug"], size=5, number=2)).items[0].slug,
             await summaries.distinct("tags"),
-            await summaries.count({"author.$id": draft.author.ref.id if draft.author else None}),  # type: ignore[union-attr]
+            await summaries.count({"author.$id": draft.author.ref.id if draft.author else None}),
         ]
 
     name = f"{database_name}_direct"

@@ -113,7 +113,7 @@ async def test_filter_on_a_fetched_document(db: Connection) -> None:
 async def test_filter_on_the_id_of_a_link(db: Connection) -> None:
     car = await a_car("a")
     await a_car("b")
-    assert [c.name for c in await Car.find(Car.engine.id == car.engine.id).to_list()] == ["a"]  # type: ignore[union-attr,attr-defined]
+    assert [c.name for c in await Car.find(Car.engine.id == car.engine.id).to_list()] == ["a"]  # type: ignore[attr-defined]
     assert await Car.find({"engine.$id": car.engine.to_ref().id}).count() == 1
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field, ValidationError
@@ -25,7 +25,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-async def pages(db: Connection) -> AsyncIterator[Repository[Page]]:
+async def pages(db: Connection) -> Repository[Page]:
     """Ten pages, ``page-0`` to ``page-9``: even ones published, tagged ``even``."""
     repository = db.repository(Page)
     await repository.add_many(
@@ -41,7 +41,7 @@ async def pages(db: Connection) -> AsyncIterator[Repository[Page]]:
             for number in range(10)
         ]
     )
-    yield repository
+    return repository
 
 
 def slugs(pages: list[Page]) -> list[str]:
@@ -150,7 +150,7 @@ async def test_first_exists_count_and_distinct(pages: Repository[Page]) -> None:
 
 
 async def test_aggregate_returns_documents_or_models(pages: Repository[Page]) -> None:
-    pipeline = [
+    pipeline: list[dict[str, Any]] = [
         {"$unwind": "$tags"},
         {"$group": {"_id": "$tags", "count": {"$sum": 1}}},
         {"$match": {"count": {"$gt": 1}}},
@@ -179,7 +179,7 @@ async def test_stream_yields_everything_in_order(
 async def test_stream_can_be_left_early(pages: Repository[Page]) -> None:
     stream = pages.stream({"tags": "even"}, sort="slug", batch_size=1)
     first = await anext(stream)
-    await stream.aclose()  # type: ignore[attr-defined]  # it is an asynchronous generator
+    await stream.aclose()
     assert first.slug == "page-0"
     assert await pages.count() == 10
 
@@ -250,7 +250,7 @@ async def test_server_errors_stay_the_servers(pages: Repository[Page]) -> None:
 
 async def test_filters_that_are_none_are_refused(pages: Repository[Page]) -> None:
     with pytest.raises(TypeError, match="no filter"):
-        await pages.find("title").to_list()  # type: ignore[arg-type]  # the mistake
+        await pages.find("title").to_list()  # type: ignore[call-overload]  # the mistake
     with pytest.raises(TypeError, match="no filter"):
         await pages.count(Page.title is None)
 

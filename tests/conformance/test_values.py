@@ -184,7 +184,7 @@ async def test_dates_outside_python_travel_raw(db: Connection) -> None:
 async def test_raw_documents_keep_every_byte(db: Connection) -> None:
     options: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
     sent = RawBSONDocument(encode({"_id": 1, "when": DatetimeMS(2**60), "n": Int64(1), "d": 1.0}))
-    raw = db.database.get_collection("values", codec_options=options)
+    raw: Any = db.database.get_collection("values", codec_options=options)  # of raw documents
     await raw.insert_one(sent)
     found = await raw.find_one({"_id": 1})
     assert found is not None
@@ -246,7 +246,7 @@ async def test_deep_nesting_round_trips(db: Connection) -> None:
 
 
 async def test_sort_order_across_types_is_the_servers(db: Connection) -> None:
-    ordered = [
+    ordered: list[Any] = [
         MinKey(), None, -1.5, Int64(2), Decimal128("2.5"), 3, "A", "a", {"a": 1}, [], b"x",
         ObjectId("0" * 24), False, True, dt.datetime(2020, 1, 1),
         Timestamp(1, 1), Regex("a"), MaxKey(),
