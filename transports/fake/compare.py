@@ -118,10 +118,10 @@ def _ordered_scalar(operator: str, constant: Any) -> Test:
         return own is not NAN_KEY and bool(own <= key)
 
     def above(value: Any) -> bool:
-        return type(value) in kinds and hash_key(value) > key  # type: ignore[operator]  # keys of one kind
+        return type(value) in kinds and hash_key(value) > key
 
     def above_or_equal(value: Any) -> bool:
-        return type(value) in kinds and hash_key(value) >= key  # type: ignore[operator]  # keys of one kind
+        return type(value) in kinds and hash_key(value) >= key
 
     return {"$lt": below, "$lte": below_or_equal, "$gt": above, "$gte": above_or_equal}[operator]
 

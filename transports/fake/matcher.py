@@ -45,10 +45,13 @@ class Match:
 
     Attributes:
         array_index: the element of the outermost array that matched: what the positional ``$``
-            stands for; None if the filter matched through no array.
+            stands for in an update; None if the filter matched through no array.
+        written_index: the same for find's positional projection, which takes the parts of the
+            filter in the order they are written, not as the server sorts them.
     """
 
     array_index: int | None = None
+    written_index: int | None = None
 
 
 _NO_INDEX: Final = Match()
@@ -77,10 +80,12 @@ class Matcher:
 
     def match(self, document: Document) -> Match | None:
         """Return how the document matches; None if it does not."""
-        index = self._locate(document, self._variables)
+        index = self._locate(document, self._variables, False)
         if index is None:
             return None
-        return _NO_INDEX if index < 0 else Match(index)
+        if index < 0:
+            return _NO_INDEX
+        return Match(index, self._locate(document, self._variables, True))
 
     def equalities(self) -> dict[str, Any]:
         """Return path → value of the equalities that seed an upserted document.
@@ -89,7 +94,8 @@ class Matcher:
             CommandFailure: 54 if two of them speak of the same path or of a path inside another.
         """
         found: dict[str, Any] = {}
-        for path, value in _equalities(self.query):
+        # The server sorts a filter's parts, and so the fields of what it inserts.
+        for path, value in sorted(_equalities(self.query), key=lambda pair: pair[0]):
             for other in found:
                 if path == other or path.startswith(other + "."):
                     raise CommandFailure(
@@ -264,29 +270,51 @@ TOP_LEVEL: Final[dict[str, Callable[[Any, Scope], Node]]] = {
 }
 
 
+# In which order the server, which sorts a filter's parts, asks them.
+_ORDER: Final = {
+    name: place
+    for place, name in enumerate(
+        "$and $or $elemMatch $size $eq $lte $lt $gt $gte $regex $mod $exists $in $bitsAllSet "
+        "$bitsAllClear $bitsAnySet $bitsAnyClear $not $ne $nin $nor $type".split()
+    )
+}
+
+
 def compile_node(query: Mapping[str, Any], scope: Scope) -> Node:
     """Compile a filter document into a predicate of documents and variables."""
     nodes: list[Node] = []
+    ranks: list[tuple[int, str]] = []
     for name, value in query.items():
-        if name.startswith("$"):
-            operator = TOP_LEVEL.get(name)
-            if operator is None:
-                if name in ("$ref", "$id", "$db"):
-                    nodes += _field(name, value, scope)
-                    continue
-                raise bad_value(
-                    f"unknown top level operator: {name}. If you have a field name that starts "
-                    "with a '$' symbol, consider using $getField or $setField."
-                )
+        operator = TOP_LEVEL.get(name)
+        if operator is not None:
             nodes.append(operator(value, scope))
+            ranks.append((_ORDER.get(name, len(_ORDER)), ""))
+        elif name.startswith("$") and name not in ("$ref", "$id", "$db"):
+            raise bad_value(
+                f"unknown top level operator: {name}. If you have a field name that starts "
+                "with a '$' symbol, consider using $getField or $setField."
+            )
         else:
-            nodes += _field(name, value, scope)
-    return conjunction(nodes)
+            for operator_name, node in _field(name, value, scope):
+                nodes.append(node)
+                ranks.append((_ORDER.get(operator_name, len(_ORDER)), name))
+    return conjunction(nodes, ranks)
 
 
-def _field(name: str, value: Any, scope: Scope) -> list[Node]:
+def _field(name: str, value: Any, scope: Scope) -> list[tuple[str, Node]]:
     path = split(name)
-    return [Group([c]).on(path) for c in compile_condition(value, scope.context)]
+    conditions = compile_condition(value, scope.context)
+    operators = value if is_operators(value) else {"$eq": value}
+    names = [_sorted_as(operator, operators) for operator in operators if operator != "$options"]
+    return [
+        (operator, Group([condition]).on(path))
+        for operator, condition in zip(names, conditions, strict=True)
+    ]
+
+
+def _sorted_as(operator: str, operators: Mapping[str, Any]) -> str:
+    """Return the operator that the server makes of it before it sorts."""
+    return "$eq" if operator == "$in" and len(operators["$in"]) == 1 else operator
 
 
 def compile_filter(

@@ -14,6 +14,7 @@ from transports.fake.paths import Parts, Test, any_value, first_index
 from transports.fake.values import MISSING, Document
 
 Variables = dict[str, Any]
+Locate = Callable[[Document, Variables, bool], int | None]
 NO_ARRAY = -1
 
 
@@ -23,11 +24,13 @@ class Node:
 
     Attributes:
         test: tells whether the document matches.
-        locate: None if it does not, else the matching element of the outermost array or -1.
+        locate: None if it does not, else the matching element of the outermost array or -1;
+            the last argument says whether ``$and`` asks its members as they are written (find's
+            projection) or as the server sorts them (updates).
     """
 
     test: Callable[[Document, Variables], bool]
-    locate: Callable[[Document, Variables], int | None]
+    locate: Locate
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +93,20 @@ def _field_node(name: str, test: Test, expand: bool) -> Node:
         return test(value)
 
     parts = (name,)
-    return Node(matches, lambda document, variables: first_index(document, parts, test, expand))
+    return Node(
+        matches, lambda document, variables, as_written: first_index(document, parts, test, expand)
+    )
 
 
 def _path_node(path: Parts, test: Test, expand: bool) -> Node:
     return Node(
         lambda document, variables: any_value(document, path, test, expand),
-        lambda document, variables: first_index(document, path, test, expand),
+        lambda document, variables, as_written: first_index(document, path, test, expand),
     )
 
 
 def _array_node(path: Parts, test: Test, inside: Callable[[Any], int | None]) -> Node:
-    def locate(document: Document, variables: Variables) -> int | None:
+    def locate(document: Document, variables: Variables, as_written: bool) -> int | None:
         found: list[int | None] = []
 
         def remember(value: Any) -> bool:
@@ -115,23 +120,25 @@ def _array_node(path: Parts, test: Test, inside: Callable[[Any], int | None]) ->
     return Node(lambda document, variables: any_value(document, path, test, False), locate)
 
 
-def conjunction(nodes: Sequence[Node]) -> Node:
-    """``$and``: the last member that matched through an array names the element."""
+def conjunction(nodes: Sequence[Node], ranks: Sequence[Any] = ()) -> Node:
+    """``$and``: the last member that matched through an array names the element.
+
+    ``ranks`` orders the members for that, where it is not the order of the nodes.
+    """
     if len(nodes) == 1:
         return nodes[0]
     tests = [node.test for node in nodes]
-    locates = [node.locate for node in nodes]
+    written = [node.locate for node in nodes]
+    order = sorted(range(len(nodes)), key=lambda position: ranks[position]) if ranks else ()
+    in_order = [nodes[position].locate for position in order] or written
 
     def matches(document: Document, variables: Variables) -> bool:
-        for test in tests:
-            if not test(document, variables):
-                return False
-        return True
+        return all(test(document, variables) for test in tests)
 
-    def locate(document: Document, variables: Variables) -> int | None:
+    def locate(document: Document, variables: Variables, as_written: bool) -> int | None:
         index = NO_ARRAY
-        for find in locates:
-            found = find(document, variables)
+        for find in written if as_written else in_order:
+            found = find(document, variables, as_written)
             if found is None:
                 return None
             if found != NO_ARRAY:
@@ -146,9 +153,9 @@ def disjunction(nodes: Sequence[Node]) -> Node:
     tests = [node.test for node in nodes]
     locates = [node.locate for node in nodes]
 
-    def locate(document: Document, variables: Variables) -> int | None:
+    def locate(document: Document, variables: Variables, as_written: bool) -> int | None:
         for find in locates:
-            found = find(document, variables)
+            found = find(document, variables, as_written)
             if found is not None:
                 return found
         return None
@@ -171,4 +178,7 @@ def _negated(
 
 def predicate(test: Callable[[Document, Variables], bool]) -> Node:
     """Return a node that matches through no array."""
-    return Node(test, lambda document, variables: NO_ARRAY if test(document, variables) else None)
+    return Node(
+        test,
+        lambda document, variables, as_written: NO_ARRAY if test(document, variables) else None,
+    )

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN
 from typing import Any, Final
 
-from bson import Binary, Int64, Regex
+from bson import Binary, Decimal128, Int64, Regex
 
 from transports.fake.collation import Collation
 from transports.fake.compare import equals, inequality, is_in
@@ -79,8 +80,6 @@ def compile_operators(operators: Mapping[str, Any], context: Context) -> list[Co
         elif name == "$options":
             if "$regex" not in operators:
                 raise bad_value("$options needs a $regex")
-        elif name == "$comment":
-            continue
         elif name in _UNSUPPORTED:
             raise unsupported(f"the query operator {name}")
         else:
@@ -306,7 +305,7 @@ def regex(operand: Any, siblings: Mapping[str, Any], context: Context) -> Condit
     if type(operand) is Regex:
         own = regex_options(operand)
         if own and options:
-            raise CommandFailure(51074, "options set in both $regex and $options")
+            raise CommandFailure(51075, "options set in both $regex and $options")
         return Leaf(_regex_test(operand.pattern, options or own))
     if type(operand) is not str:
         raise bad_value("$regex has to be a string")
@@ -412,6 +411,11 @@ def _bits_of(value: Any) -> int | None:
     if type(value) not in NUMBER_TYPES:
         return None
     number = _plain(value)
+    if type(value) is Decimal128:
+        # The server converts it to int64: halves to even, what does not fit to the least one.
+        if not number.is_finite() or not -(2**63) <= number < 2**63:
+            return -(2**63)
+        return int(number.to_integral_value(ROUND_HALF_EVEN))
     if number != number or number in (math.inf, -math.inf) or number != int(number):
         return None
     return int(number) if -(2**63) <= number < 2**63 else None

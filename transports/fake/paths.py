@@ -62,6 +62,9 @@ def any_value(document: Document, parts: Parts, test: Test, expand: bool, at: in
 
 
 def _any_in_array(array: list[Any], parts: Parts, test: Test, expand: bool, at: int) -> bool:
+    if parts[at:] == ("",):
+        # The server takes "a." for "a" where a is an array.
+        return (expand and any(test(element) for element in array)) or test(array)
     return any(
         _element_passes(array, i, parts, test, expand, at) for i in _branches(array, parts, at)
     )
@@ -92,22 +95,23 @@ def _element_passes(
     return False
 
 
-def first_index(document: Document, parts: Parts, test: Test, expand: bool) -> int | None:
+def first_index(
+    document: Document, parts: Parts, test: Test, expand: bool, at: int = 0
+) -> int | None:
     """Return which element of the outermost array on the path passes the test first.
+
+    An element that the path names by its number does not count: the array inside it may.
 
     Returns:
         None if nothing passes, -1 if what passes is in no array.
     """
     node: Any = document
     last = len(parts) - 1
-    for at, part in enumerate(parts):
-        value = node.get(part, MISSING)
+    while True:
+        value = node.get(parts[at], MISSING)
         if type(value) is list:
-            if at < last:
-                for position in _branches(value, parts, at + 1):
-                    if _element_passes(value, position, parts, test, expand, at + 1):
-                        return position
-                return None
+            if at < last and parts[at + 1 :] != ("",):
+                return _first_in_array(value, parts, test, expand, at + 1)
             if expand:
                 for position, element in enumerate(value):
                     if test(element):
@@ -118,6 +122,27 @@ def first_index(document: Document, parts: Parts, test: Test, expand: bool) -> i
         if type(value) is not dict:
             return -1 if test(MISSING) else None
         node = value
+        at += 1
+
+
+def _first_in_array(
+    array: list[Any], parts: Parts, test: Test, expand: bool, at: int
+) -> int | None:
+    for position in _branches(array, parts, at):
+        element = array[position]
+        if type(element) is dict and any_value(element, parts, test, expand, at):
+            return position
+        if position != array_index(parts[at]):
+            continue
+        found: int | None = None
+        if at == len(parts) - 1:
+            found = -1 if test(element) else None
+        elif type(element) is dict:
+            found = first_index(element, parts, test, expand, at + 1)
+        elif type(element) is list:
+            found = _first_in_array(element, parts, test, expand, at + 1)
+        if found is not None:
+            return found
     return None
 
 

@@ -14,12 +14,30 @@ from transports.fake.collation import Collation
 from transports.fake.errors import CommandFailure, unsupported
 from transports.fake.expressions import Variables, compile_expression
 from transports.fake.expressions.names import check_path
-from transports.fake.expressions.numbers import whole
 from transports.fake.matcher import Match, compile_filter
 from transports.fake.paths import Parts
-from transports.fake.stages.fields import Level, Projection, decide_kind, flag, is_flag, is_nested
-from transports.fake.values import MISSING, NUMBER_TYPES, Document
+from transports.fake.stages.fields import (
+    Level,
+    Projection,
+    check_operator,
+    decide_kind,
+    flag,
+    is_flag,
+    is_nested,
+)
+from transports.fake.values import MISSING, NUMBER_TYPES, Document, is_nan
 
+_META = frozenset(
+    {
+        "textScore",
+        "recordId",
+        "indexKey",
+        "geoNearDistance",
+        "geoNearPoint",
+        "sortKey",
+        "searchScore",
+    }
+)
 Change = Callable[[Any, Match | None], Any]
 Leaves = list[tuple[Parts, Any]]
 
@@ -33,6 +51,11 @@ def _leaves(spec: Mapping[str, Any], prefix: Parts = ()) -> Leaves:
                 f"FieldPath field names may not start with '$'. Consider using $getField or $setField. {name}",
             )
         bare = name.removesuffix(".$")
+        if ".$." in bare:
+            raise CommandFailure(
+                31394,
+                "As of 4.4, it's illegal to specify positional operator in the middle of a path.",
+            )
         parts = (*prefix, *check_path(bare))
         if bare != name:
             parts = (*parts, "$")
@@ -107,17 +130,25 @@ class _Builder:
         """Return the tree, and the changes to arrays of its result."""
         deciding: Leaves = []
         for parts, value in self.leaves:
-            if _is_slice(value):
-                continue
-            deciding.append((parts, value))
-        including = decide_kind(deciding) if deciding else False
+            if not _is_slice(value) and not _is_elem_match(value):
+                deciding.append((parts, value))
+        slices = any(_is_slice(value) for _, value in self.leaves)
+        if all(parts == ("_id",) and is_flag(value) for parts, value in deciding):
+            # Only array operators: $slice keeps the other fields, $elemMatch alone does not.
+            including = bool(deciding) if len(deciding) == len(self.leaves) else not slices
+            if len(deciding) == len(self.leaves):
+                including = decide_kind(deciding)
+        else:
+            including = decide_kind(deciding)
         keep_id = True
         for parts, value in self.leaves:
             if parts == ("_id",) and is_flag(value):
                 keep_id = flag(value)
             else:
                 self._add(parts, value, including)
-        if any(parts[0] == "_id" and len(parts) > 1 for parts, _ in self.leaves):
+        if "_id" in self.level.children:
+            if any(parts == ("_id",) for parts, _ in self.leaves):
+                raise CommandFailure(31249, "Path collision at _id")
             keep_id = not including
         if keep_id == including and "_id" not in self.level.computed:
             self.level.named.add("_id")
@@ -135,12 +166,15 @@ class _Builder:
         elif is_flag(value):
             self.level.put(parts, None)
         elif type(value) is dict and "$meta" in value:
+            if value["$meta"] not in _META:
+                raise CommandFailure(17308, f"Unsupported argument to $meta: {value['$meta']}")
             raise unsupported(f"the projection {{$meta: {value['$meta']!r}}}")
         elif not including:
             raise CommandFailure(
-                31252, "Cannot use expression other than $meta in exclusion projection"
+                31310, f"Cannot use an expression {'.'.join(parts)} in an exclusion projection"
             )
         else:
+            check_operator(value)
             expression = compile_expression(value, variables=self.names, collation=self.collation)
             self.level.put(parts, expression)
 
@@ -173,22 +207,25 @@ class _Builder:
                 return MISSING
             return [value[match.array_index]]
 
-        if not including:
-            raise CommandFailure(
-                31252, "Cannot use expression other than $meta in exclusion projection"
-            )
-        self.level.put(parts, first)
+        if including:
+            self.level.put(parts, first)
+        else:
+            self.changes.append((parts, lambda value, match: first({name: value}, {})))
+
+
+def _int(value: Any) -> int:
+    return 0 if is_nan(value) else int(float(str(value)))
 
 
 def _slicer(operand: Any) -> Change:
     if type(operand) is list:
-        skip, count = (whole(n) or 0 for n in operand)
+        skip, count = (_int(n) for n in operand)
         if count <= 0:
             raise CommandFailure(
                 28724, "First argument to $slice must be an array, but is of type: int"
             )
     else:
-        skip, count = 0, whole(operand) or 0
+        skip, count = 0, _int(operand)
 
     def cut(value: Any, match: Match | None) -> Any:
         if type(value) is not list:
@@ -204,18 +241,18 @@ def _slicer(operand: Any) -> Change:
 def _matched_element(value: Any, match: Match | None) -> Any:
     if type(value) is not list:
         return value
-    if match is None or match.array_index is None:
+    if match is None or match.written_index is None:
         raise CommandFailure(
             51246,
             "Executor error during find command :: caused by :: positional operator '.$' couldn't "
             "find a matching element in the array",
         )
-    if match.array_index >= len(value):
+    if match.written_index >= len(value):
         raise CommandFailure(
             51247,
             "Executor error during find command :: caused by :: positional operator '.$' element mismatch",
         )
-    return [value[match.array_index]]
+    return [value[match.written_index]]
 
 
 def _changed(document: Document, parts: Parts, change: Change, match: Match | None) -> Document:
@@ -224,11 +261,13 @@ def _changed(document: Document, parts: Parts, change: Change, match: Match | No
     if name not in document:
         return document
     value = document[name]
-    new = (
-        change(value, match)
-        if len(parts) == 1
-        else _changed_inside(value, parts[1:], change, match)
-    )
+    if len(parts) == 1 or (change is _matched_element and type(value) is list):
+        # The positional operator means the first array on the path.
+        new = change(value, match)
+    else:
+        new = _changed_inside(value, parts[1:], change, match)
+    if new is MISSING:
+        return {other: kept for other, kept in document.items() if other != name}
     return document if new is value else {**document, name: new}
 
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from transports.fake.collation import Collation
-from transports.fake.errors import BAD_VALUE, CommandFailure, unsupported
-from transports.fake.paths import Parts, all_values, split
-from transports.fake.values import MISSING, NUMBER_TYPES, Document, sort_key
+from transports.fake.errors import CommandFailure, unsupported
+from transports.fake.expressions.names import check_path
+from transports.fake.paths import Parts, array_index
+from transports.fake.values import MISSING, Document, is_nan, is_number, sort_key
 
 _EMPTY_ARRAY: Final = (0, 0)
 _NULL: Final = (5, 0)
@@ -24,22 +25,41 @@ def path_key(
     document: Document, parts: Parts, backwards: bool, collation: Collation | None
 ) -> tuple[int, Any]:
     """Return the key by which a document sorts on one path."""
-    if len(parts) == 1:
-        value = document.get(parts[0], MISSING)
-        if type(value) is not list:
-            return _NULL if value is MISSING else sort_key(value, collation)
-    values = all_values(document, parts, False)
-    keys: list[tuple[int, Any]] = []
-    for value in values:
-        if type(value) is list:
-            keys += [sort_key(element, collation) for element in value] or [_EMPTY_ARRAY]
-        else:
-            keys.append(_NULL if value is MISSING else sort_key(value, collation))
-    if not keys:
-        return _NULL
+    value = document.get(parts[0], MISSING)
+    if len(parts) == 1 and type(value) is not list:
+        return _NULL if value is MISSING else sort_key(value, collation)
+    keys = [
+        _EMPTY_ARRAY if key is _NOTHING else _NULL if key is MISSING else sort_key(key, collation)
+        for key in _key_values(value, parts, 1)
+    ]
     if len(keys) == 1:
         return keys[0]
     return max(keys) if backwards else min(keys)
+
+
+_NOTHING: Final = object()
+
+
+def _key_values(value: Any, parts: Parts, at: int) -> list[Any]:
+    """Return the values that an index on the path would hold, `_NOTHING` for an empty array.
+
+    Unlike a query's walk, a scalar inside an array counts, as null.
+    """
+    if at == len(parts):
+        return (value or [_NOTHING]) if type(value) is list else [value]
+    if type(value) is dict:
+        return _key_values(value.get(parts[at], MISSING), parts, at + 1)
+    if type(value) is not list:
+        return [MISSING]
+    index = array_index(parts[at])
+    if 0 <= index < len(value):
+        if at + 1 == len(parts):
+            return [value[index]]
+        return _key_values(value[index], parts, at + 1)
+    found: list[Any] = []
+    for element in value:
+        found += _key_values(element, parts, at) if type(element) is dict else [MISSING]
+    return found or [MISSING]
 
 
 def _keys(spec: Mapping[str, Any]) -> list[tuple[Parts, bool]]:
@@ -48,21 +68,14 @@ def _keys(spec: Mapping[str, Any]) -> list[tuple[Parts, bool]]:
         if type(way) is dict:
             if "$meta" in way:
                 raise unsupported("sorting by $meta")
-            raise CommandFailure(
-                BAD_VALUE, "Illegal key in $sort specification: an object is only allowed for $meta"
-            )
-        number = float(str(way)) if type(way) in NUMBER_TYPES else 0
+            raise CommandFailure(17312, "$meta is the only expression supported by $sort right now")
+        number = int(float(str(way))) if is_number(way) and not is_nan(way) else 0
         if number not in (1, -1):
             raise CommandFailure(
-                15974 if type(way) not in NUMBER_TYPES else 15975,
+                15975 if is_number(way) else 15974,
                 "$sort key ordering must be 1 (for ascending) or -1 (for descending)",
             )
-        if path.startswith("$"):
-            raise CommandFailure(16410, "FieldPath field names may not start with '$'.")
-        parts = split(path)
-        if not all(parts):
-            raise CommandFailure(15998, "FieldPath field names may not be empty strings.")
-        keys.append((parts, number < 0))
+        keys.append((check_path(path), number < 0))
     return keys
 
 

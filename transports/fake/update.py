@@ -17,6 +17,8 @@ from transports.fake.errors import (
     IMMUTABLE_FIELD,
     INVALID_ID_FIELD,
     INVALID_OPTIONS,
+    PATH_NOT_VIABLE,
+    QUERY_FEATURE_NOT_ALLOWED,
     CommandFailure,
 )
 from transports.fake.matcher import Match, Matcher, compile_filter
@@ -70,7 +72,8 @@ class Update:
             return document
         key = document.get("_id", MISSING)
         new = updated.get("_id", MISSING)
-        if key is not MISSING and new is not key and (new is MISSING or not equal(new, key)):
+        same = equal if self.is_replacement or self.is_pipeline else identical
+        if key is not MISSING and (new is MISSING or not same(new, key)):
             raise _immutable(new, self.is_replacement or self.is_pipeline)
         if new is not key:
             check_id(new)
@@ -123,10 +126,6 @@ def compile_update(
     if isinstance(update, Mapping):
         if next(iter(update), "").startswith("$"):
             return _operators(update, array_filters, Setting(collation, now))
-        if array_filters:
-            raise CommandFailure(
-                FAILED_TO_PARSE, "Cannot specify arrayFilters and a replacement-style update"
-            )
         return _replacement(update)
     if array_filters is not None:
         raise CommandFailure(FAILED_TO_PARSE, "Cannot specify arrayFilters and a pipeline update")
@@ -177,7 +176,7 @@ def _pipeline(
         for step in steps:
             changed = step(changed, known)
         if "_id" not in changed and "_id" in document:
-            changed = {"_id": document["_id"], **changed}
+            return {"_id": document["_id"], **changed}
         return document if identical(changed, document) else changed
 
     return Update(change, is_pipeline=True)
@@ -239,7 +238,7 @@ def _walker(
             tree = _with_renames(root, renames, document)
         application = Application(index, filters, inserting, document.get("_id"))
         changed: Document = application.apply(tree, document, "")
-        return document if changed is MISSING else changed
+        return changed
 
     return change
 
@@ -256,14 +255,13 @@ def _check_parts(
         )
     if sum(part == "$" for part in parts) > 1:
         raise bad_value(f"Too many positional (i.e. '$') elements found in path '{path}'")
+    check_stored_name(parts[0], path)
     for part in parts:
         name = filter_name(part)
         if name:
             if name not in filters:
                 raise bad_value(f"No array filter found for identifier '{name}' in path '{path}'")
             used.add(name)
-        elif name is None and part != "$":
-            check_stored_name(part, path)
 
 
 def _array_filters(
@@ -357,17 +355,28 @@ def _constant(value: Any) -> Callable[[Any, str, Any], Any]:
 
 
 def _plain_value(document: Document, parts: tuple[str, ...], which: str, path: str) -> Any:
+    """Return the value at one of the paths of a ``$rename``, which may go through no array."""
     value: Any = document
     for part in parts:
         if type(value) is list:
+            if which == "source" and not part.isdigit():
+                raise _not_traversable(part, path)
+            if which == "source" and int(part) >= len(value):
+                return MISSING
             raise bad_value(
                 f"The {which} field cannot be an array element, '{path}' in doc with _id: "
                 f"{document.get('_id')!r} has an array field"
             )
         if type(value) is not dict:
+            if which == "source" and value is not MISSING:
+                raise _not_traversable(part, path)
             return MISSING
         value = value.get(part, MISSING)
     return value
+
+
+def _not_traversable(part: str, path: str) -> CommandFailure:
+    return CommandFailure(PATH_NOT_VIABLE, f"cannot use the part '{part}' of '{path}' to traverse")
 
 
 def _copied(branch: Branch) -> Branch:
@@ -396,13 +405,25 @@ def seed_upsert(matcher: Matcher, update: Update) -> Document:
     Raises:
         CommandFailure: 54 for equalities that contradict each other, and what `Update.apply` does.
     """
+    if _uses_expr(matcher.query):
+        raise CommandFailure(
+            QUERY_FEATURE_NOT_ALLOWED, "$expr is not allowed in the query predicate for an upsert"
+        )
     equalities = matcher.equalities()
     if update.is_replacement:
         equalities = {path: value for path, value in equalities.items() if path == "_id"}
     seed: Document = {}
     for path, value in equalities.items():
         _put(seed, split(path), deep_copy(value))
-    return _id_first(update.apply(seed, None, inserting=True))
+    document = _id_first(update.apply(seed, None, inserting=True))
+    check_id(document.get("_id"))
+    return document
+
+
+def _uses_expr(query: Mapping[str, Any]) -> bool:
+    return "$expr" in query or any(
+        _uses_expr(member) for name in ("$and", "$or", "$nor") for member in query.get(name, ())
+    )
 
 
 def _put(document: Document, parts: tuple[str, ...], value: Any) -> None:

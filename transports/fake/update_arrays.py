@@ -13,10 +13,11 @@ from typing import Any, Final
 from bson import Regex
 
 from transports.fake.collation import Collation
+from transports.fake.errors import TYPE_MISMATCH, CommandFailure
 from transports.fake.expressions.numbers import whole
 from transports.fake.expressions.ordering import compile_value_order
 from transports.fake.matcher import compile_filter
-from transports.fake.matcher_operators import is_operators
+from transports.fake.matcher_operators import FIELD_OPERATORS
 from transports.fake.update_paths import bad_value
 from transports.fake.values import NUMBER_TYPES, bson_type, deep_copy, equal, hash_key
 
@@ -25,14 +26,14 @@ Change = Callable[[list[Any]], list[Any]]
 _CLAUSES: Final = ("$each", "$slice", "$sort", "$position")
 
 
-def _each(name: str, operand: Any) -> list[Any] | None:
+def _each(operand: Any) -> list[Any] | None:
     """Return the values of ``$each``; None if the operand is one plain value."""
     if type(operand) is not dict or "$each" not in operand:
         return None
     values = operand["$each"]
     if type(values) is not list:
         raise bad_value(
-            f"The argument to $each in {name} must be an array but it was of type: "
+            "The argument to $each in $push must be an array but it was of type: "
             f"{bson_type(values)[1]}"
         )
     return values
@@ -53,7 +54,7 @@ def _integer(operand: dict[str, Any], clause: str) -> int | None:
 
 def push(operand: Any, collation: Collation | None) -> Change:
     """``$push`` with ``$each``, ``$position``, ``$sort`` and ``$slice``."""
-    values = _each("$push", operand)
+    values = _each(operand)
     if values is None:
         value = deep_copy(operand)
         return lambda array: [*array, value]
@@ -101,12 +102,18 @@ def _check_way(way: Any) -> None:
 
 def add_to_set(operand: Any, collation: Collation | None) -> Change:
     """``$addToSet`` with ``$each``."""
-    values = _each("$addToSet", operand)
-    if values is None:
-        values = [operand]
-    elif len(operand) > 1:
-        extra = next(name for name in operand if name != "$each")
-        raise bad_value(f"Found unexpected fields after $each in $addToSet: {extra}")
+    values = [operand]
+    if type(operand) is dict and next(iter(operand), None) == "$each":
+        values = operand["$each"]
+        if type(values) is not list:
+            raise CommandFailure(
+                TYPE_MISMATCH,
+                "The argument to $each in $addToSet must be an array but it was of type "
+                f"{bson_type(values)[1]}",
+            )
+        for name in operand:
+            if name != "$each":
+                raise bad_value(f"Found unexpected fields after $each in $addToSet: {name}")
     added = [(hash_key(value, collation), deep_copy(value)) for value in values]
 
     def change(array: list[Any]) -> list[Any]:
@@ -124,7 +131,8 @@ def add_to_set(operand: Any, collation: Collation | None) -> Change:
 def pull(operand: Any, collation: Collation | None) -> Change:
     """``$pull``: what equals a value, or matches a condition or a filter, goes."""
     test: Callable[[Any], bool]
-    if type(operand) is dict and not is_operators(operand):
+    first = next(iter(operand), "") if type(operand) is dict else ""
+    if type(operand) is dict and (first not in FIELD_OPERATORS or first == "$not"):
         matches = compile_filter(operand, collation=collation)
 
         def test(element: Any) -> bool:

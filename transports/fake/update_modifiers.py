@@ -158,7 +158,7 @@ def _extreme(name: str, wanted: int) -> Callable[[Any, Setting], Modifier]:
 
 def current_date(operand: Any, setting: Setting) -> Modifier:
     """``$currentDate``: https://www.mongodb.com/docs/manual/reference/operator/update/currentDate/."""
-    kind = "date"
+    kind: Any = "date"
     if type(operand) is dict:
         for name in operand:
             if name != "$type":

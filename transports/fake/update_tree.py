@@ -15,7 +15,6 @@ from functools import cmp_to_key
 from typing import Any, Final
 
 from transports.fake.errors import PATH_NOT_VIABLE, CommandFailure
-from transports.fake.paths import array_index
 from transports.fake.update_modifiers import Modifier
 from transports.fake.update_paths import bad_value, conflict, filter_name
 from transports.fake.values import MISSING, Document, bson_type
@@ -158,7 +157,8 @@ class Application:
     def _array(self, node: Branch, array: list[Any], path: str) -> list[Any]:
         result = array
         for name, child in self._children(node, array, path):
-            index = array_index(name)
+            # Unlike a query, an update takes "01" for 1.
+            index = int(name) if name.isdigit() else -1
             if index < 0:
                 if not _creates(child, self.inserting) and _removes(child):
                     continue

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bson import DatetimeMS, Decimal128, Int64
 
-from transports.fake.errors import TYPE_MISMATCH, CommandFailure
+from transports.fake.errors import CommandFailure
 from transports.fake.expressions.numbers import (
     DECIMAL,
     Sum,
@@ -82,7 +82,7 @@ def add(values: list[Any]) -> Any:
             date = int(value)
         else:
             raise CommandFailure(
-                TYPE_MISMATCH,
+                16554,
                 f"$add only supports numeric or date types, not {type_name(value)}",
             )
     if date is None:
@@ -101,9 +101,7 @@ def subtract(left: Any, right: Any) -> Any:
             return Int64(int(left) - int(right))
         if type(right) in NUMBER_TYPES:
             return _date_of(int(left) - _rounded_ms(right))
-    raise CommandFailure(
-        TYPE_MISMATCH, f"can't $subtract {type_name(right)} from {type_name(left)}"
-    )
+    raise CommandFailure(16556, f"can't $subtract {type_name(right)} from {type_name(left)}")
 
 
 def multiply_all(values: list[Any]) -> Any:
@@ -114,7 +112,7 @@ def multiply_all(values: list[Any]) -> Any:
             return None
         if type(value) not in NUMBER_TYPES:
             raise CommandFailure(
-                TYPE_MISMATCH, f"$multiply only supports numeric types, not {type_name(value)}"
+                16555, f"$multiply only supports numeric types, not {type_name(value)}"
             )
         product = multiply(product, value)
     return product
@@ -131,7 +129,7 @@ def divide(left: Any, right: Any) -> Any:
     if is_nullish(left) or is_nullish(right):
         return None
     raise CommandFailure(
-        TYPE_MISMATCH,
+        16609,
         f"$divide only supports numeric types, not {type_name(left)} and {type_name(right)}",
     )
 

@@ -16,21 +16,32 @@ from transports.fake.values import Document
 
 
 class Environment(Protocol):
-    """One run of one pipeline.
+    """One run of one pipeline."""
 
-    Attributes:
-        database: the database the command names.
-        collection: the collection it names (``""`` for a database-level pipeline).
-        variables: the command's ``let``, evaluated: name → value.
-        now: ``$$NOW``, the same for the whole command.
-        collation: the command's collation (the collection's default already applied).
-    """
+    @property
+    def database(self) -> str:
+        """The database that the command names."""
+        ...
 
-    database: str
-    collection: str
-    variables: Mapping[str, Any]
-    now: DatetimeMS
-    collation: Collation | None
+    @property
+    def collection(self) -> str:
+        """The collection that it names (``""`` for a database-level pipeline)."""
+        ...
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        """The command's ``let``, evaluated: name → value."""
+        ...
+
+    @property
+    def now(self) -> DatetimeMS:
+        """``$$NOW``, the same for the whole command."""
+        ...
+
+    @property
+    def collation(self) -> Collation | None:
+        """The command's collation (the collection's default already applied)."""
+        ...
 
     def read(self, database: str, collection: str) -> Iterable[Document]:
         """Yield the documents of a collection or view; nothing if it does not exist."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from transports.fake.errors import CommandFailure
 from transports.fake.expressions.names import check_path
+from transports.fake.expressions.operators import OPERATORS, UNSUPPORTED
 from transports.fake.expressions.scope import Expression, Variables
 from transports.fake.paths import Parts
 from transports.fake.values import MISSING, NUMBER_TYPES, Document
@@ -58,7 +59,7 @@ class Level:
         if type(value) is list:
             kept = [self._included_value(element) for element in value]
             return [element for element in kept if element is not MISSING]
-        return MISSING
+        return value if self.computes else MISSING
 
     def excluded(self, document: Document) -> Document:
         """Return a document without the named fields."""
@@ -149,6 +150,20 @@ def is_nested(value: Any) -> bool:
     return type(value) is dict and not any(name.startswith("$") for name in value)
 
 
+def check_operator(value: Any) -> None:
+    """Raise if a computed field's expression is an operator that does not exist.
+
+    Raises:
+        CommandFailure: 31325, a projection's own code.
+    """
+    if type(value) is dict and len(value) == 1:
+        name = next(iter(value))
+        if name not in OPERATORS and name not in UNSUPPORTED:
+            raise CommandFailure(
+                31325, f"Invalid $project :: caused by :: Unknown expression {name}"
+            )
+
+
 def leaves(spec: Mapping[str, Any], prefix: Parts = ()) -> Iterator[tuple[Parts, Any]]:
     """Yield ``(path, value)`` of each leaf of a projection; nested documents are paths."""
     for name, value in spec.items():
@@ -215,14 +230,17 @@ def compile_fields(spec: Mapping[str, Any], compile_value: Compile) -> Projectio
         else:
             if not including:
                 raise CommandFailure(
-                    31252,
-                    "Invalid $project :: caused by :: Cannot use expression other than $meta in "
-                    "exclusion projection",
+                    31310,
+                    "Invalid $project :: caused by :: Cannot use an expression in an exclusion "
+                    "projection",
                 )
+            check_operator(value)
             level.put(parts, compile_value(value))
             if parts == ("_id",):
                 keep_id = False
-    if any(parts[0] == "_id" and len(parts) > 1 for parts, _ in given):
+    if "_id" in level.children:
+        if any(parts == ("_id",) for parts, _ in given):
+            raise CommandFailure(31249, "Path collision at _id")
         keep_id = not including
     if keep_id == including:
         level.named.add("_id")
