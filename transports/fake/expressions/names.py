@@ -5,6 +5,9 @@ from __future__ import annotations
 from transports.fake.errors import FAILED_TO_PARSE, CommandFailure
 from transports.fake.paths import Parts
 
+# The parts of a DBRef and two fields that servers send each other; a server lets no other pass.
+_ALLOWED_DOLLAR_NAMES = frozenset({"$id", "$ref", "$db", "$sortKey", "$recordId"})
+
 
 def check_path(path: str) -> Parts:
     """Return the parts of a field path, or raise what the server raises for a bad one."""
@@ -16,7 +19,7 @@ def check_path(path: str) -> Parts:
     for part in parts:
         if not part:
             raise CommandFailure(15998, "FieldPath field names may not be empty strings.")
-        if part.startswith("$"):
+        if part.startswith("$") and part not in _ALLOWED_DOLLAR_NAMES:
             raise CommandFailure(
                 16410,
                 f"FieldPath field names may not start with '$'. Consider using $getField or "
