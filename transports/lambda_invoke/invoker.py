@@ -16,6 +16,7 @@ import random
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 from transports.errors import InvalidURL, MissingExtra
@@ -26,6 +27,7 @@ try:
     from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
     from botocore import exceptions as aws
+    from botocore.loaders import Loader, create_loader
 except ImportError as error:
     raise MissingExtra("lambda://", "aiobotocore", "lambda") from error
 
@@ -69,6 +71,13 @@ class InvokeCounters:
     bytes_received: int = 0
 
 
+@cache
+def _loader() -> Loader:
+    """Return the one loader of AWS's service models: reading them is most of a client's cost."""
+    loader: Loader = create_loader()
+    return loader
+
+
 class Invoker:
     """Invokes one function. An asynchronous context manager."""
 
@@ -84,6 +93,7 @@ class Invoker:
     async def __aenter__(self) -> Self:
         options = self._options
         session = AioSession(profile=options.profile)
+        session.register_component("data_loader", _loader())
         credentials: dict[str, str] = {}
         region = options.region
         if options.is_local:
