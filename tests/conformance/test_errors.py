@@ -353,7 +353,7 @@ async def test_refused_call_raises_the_drivers_exception(
     assert caught.value.code == code
 
 
-async def test_reply_is_that_of_a_direct_connection(
+async def test_reply_is_that_of_the_reference(
     db: Connection, reference: Connection, failure_of: FailureOf, transport: str
 ) -> None:
     """Each refusal of the table, code, name, labels and (but for the fake) every word of it."""
