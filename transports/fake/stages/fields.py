@@ -220,7 +220,7 @@ def compile_fields(spec: Mapping[str, Any], compile_value: Compile) -> Projectio
     given = list(leaves(spec))
     including = decide_kind(given)
     level = Level()
-    keep_id = including
+    keep_id = True
     for parts, value in given:
         if parts == ("_id",) and is_flag(value):
             keep_id = flag(value)
