@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, PrivateAttr
 
 from odm.binding import binder_for
 from odm.errors import NotConnected
+from odm.instances import filling_private_attributes
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
@@ -29,6 +30,12 @@ _DEFAULT_MAJOR_VERSION = 5
 @dataclass_transform(kw_only_default=True, field_specifiers=(Field, PrivateAttr))
 class ModelMeta(ModelMetaclass):
     """Metaclass of `Document` and `View`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        post_init = self.__dict__.get("model_post_init")
+        if post_init is not None:
+            self.model_post_init = filling_private_attributes(post_init)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if type(value) is ExpressionField:
