@@ -6,15 +6,15 @@ Spec: https://www.mongodb.com/docs/manual/reference/command/aggregate/
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
+from transports.fake.collation import Collation
 from transports.fake.cursors import Cursor
 from transports.fake.environment import OperationEnvironment
 from transports.fake.fetching import first_batch
 from transports.fake.matcher import Matcher, compile_filter
 from transports.fake.operation import Operation
 from transports.fake.pipeline import compile_pipeline
-from transports.fake.plan import candidates
+from transports.fake.plan import Candidate, candidates
 from transports.fake.storage import CollectionView
 from transports.fake.values import Document
 from transports.fake.views import resolve
@@ -60,16 +60,22 @@ def pipeline_documents(
     source: Iterable[Document] = ()
     hint = operation.command.get("hint")
     if view is not None and (pipeline.reads_source or hint):
-        source = _source(view, pipeline.leading_filter, collation, hint)
+        source = _source(operation, view, pipeline.leading_filter, [*prefix, *stages], collation)
     return iter(pipeline.run(source, environment))
 
 
 def _source(
-    view: CollectionView, matcher: Matcher | None, collation: Any, hint: Any
-) -> list[Document]:
-    if hint:
-        found = candidates(view, matcher or compile_filter({}), collation=collation, hint=hint)
-        return [document for _, document in found]
-    if matcher is not None:
-        return [document for _, document in candidates(view, matcher, collation=collation)]
-    return [document for _, document in view.scan()]
+    operation: Operation,
+    view: CollectionView,
+    matcher: Matcher | None,
+    stages: list[Document],
+    collation: Collation | None,
+) -> Iterable[Document]:
+    hint = operation.command.get("hint")
+    if matcher is None and not hint:
+        found: Iterable[Candidate] = view.scan()
+    else:
+        query = stages[0].get("$match") if stages else None
+        matcher = matcher or compile_filter({})
+        found = candidates(view, matcher, collation=collation, hint=hint, query=query)
+    return operation.in_time([document for _, document in found])

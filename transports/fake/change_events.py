@@ -16,11 +16,11 @@ from transports.fake.diffs import compared, described, touched
 from transports.fake.errors import CommandFailure
 from transports.fake.oplog import Change
 from transports.fake.resume_tokens import event_token
+from transports.fake.sessions import NOBODY_DIGEST
 from transports.fake.storage import Store
 from transports.fake.values import Document
 
 _NO_MATCHING_DOCUMENT: Final = 47
-_NOBODY: Final = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 _EXPANDED: Final = frozenset({"create", "createIndexes", "dropIndexes", "modify"})
 _UNSEEN: Final = frozenset({"admin", "config", "local"})
 
@@ -83,7 +83,7 @@ def event_of(store: Store, scope: Scope, change: Change) -> Document:
     origin = change.origin
     if origin is not None and origin.lsid is not None:
         event["txnNumber"] = origin.txn_number
-        event["lsid"] = {"id": origin.lsid["id"], "uid": origin.lsid.get("uid", _NOBODY)}
+        event["lsid"] = {"id": origin.lsid["id"], "uid": origin.lsid.get("uid", NOBODY_DIGEST)}
     event["_id"] = event_token(change)
     operation, description = _described(change)
     event["operationType"] = operation
@@ -106,6 +106,8 @@ def event_of(store: Store, scope: Scope, change: Change) -> Document:
         _add_before(event, scope, change)
     if scope.expanded and change.extra is not None:
         event["operationDescription"] = _operation_description(change.extra)
+        if "stateBeforeChange" in change.extra:
+            event["stateBeforeChange"] = change.extra["stateBeforeChange"]
     return event
 
 

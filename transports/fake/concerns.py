@@ -127,14 +127,19 @@ def _check_read_concern(spec: Command, command: Document, clock: Clock) -> None:
             f"Command {spec.name} does not support {shown} :: caused by :: "
             f"read concern{reason} not supported",
         )
-    after = concern.get("afterClusterTime")
-    if after is not None and as_integer(after) > clock.latest:
+    if "atClusterTime" in concern and level != "snapshot":
         raise CommandFailure(
-            INVALID_OPTIONS,
-            "readConcern afterClusterTime value must not be greater than the current clusterTime. "
-            f"Requested clusterTime: {render({'ts': after})}; current clusterTime: "
-            f"{render({'ts': clock.operation_time})}",
+            INVALID_OPTIONS, "atClusterTime field can be set only if level is equal to snapshot"
         )
+    for name in ("afterClusterTime", "atClusterTime"):
+        time = concern.get(name)
+        if time is not None and as_integer(time) > clock.latest:
+            raise CommandFailure(
+                INVALID_OPTIONS,
+                f"readConcern {name} value must not be greater than the current clusterTime. "
+                f"Requested clusterTime: {render({'ts': time})}; current clusterTime: "
+                f"{render({'ts': clock.operation_time})}",
+            )
 
 
 def _check_transaction_read_concern(command: Document, level: Any) -> None:

@@ -191,11 +191,6 @@ class Cursors:
         """Tell whether ``getMore`` would find the cursor."""
         return cursor_id in self._cursors
 
-    def is_change_stream(self, cursor_id: int) -> bool:
-        """Tell whether a cursor is open and a change stream's."""
-        cursor = self._cursors.get(cursor_id)
-        return cursor is not None and cursor.stream is not None
-
     def close(self, cursor_id: int) -> bool:
         """Forget a cursor; tell whether it was open."""
         cursor = self._cursors.pop(cursor_id, None)

@@ -5,19 +5,22 @@ Implements `transports.fake.stages.environment.Environment` for one operation.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from transports.fake.collation import Collation
-from transports.fake.errors import INVALID_NAMESPACE, CommandFailure, unsupported
+from transports.fake.errors import DUPLICATE_KEY, INVALID_NAMESPACE, CommandFailure, unsupported
+from transports.fake.namespaces import check_writable
 from transports.fake.operation import Operation
 from transports.fake.statistics import collection_statistics, index_statistics
 from transports.fake.storage import Collection, CollectionView
 from transports.fake.values import Document, hash_key
+from transports.fake.wire import encode_reply
 from transports.fake.writes import insert_document, refuse_view, with_id
 
+_TEMPORARY: Final = "tmp.agg_out."
 _MERGE_NEEDS_UNIQUE_INDEX: Final = 51183
-_MISSING_ON_FIELD: Final = 51132
 
 
 class OperationEnvironment:
@@ -58,7 +61,9 @@ class OperationEnvironment:
                     "$currentOp must be run against the 'admin' database with {aggregate: 1}",
                 )
             return []
-        if stage in ("$listSessions", "$listLocalSessions"):
+        if stage == "$listLocalSessions":
+            return operation.server.sessions.described()
+        if stage == "$listSessions":
             return []
         view = operation.find(self.collection)
         if stage == "$indexStats":
@@ -71,25 +76,26 @@ class OperationEnvironment:
         """Replace a collection by the documents, keeping its indexes and options."""
         operation = self._operation
         new = [with_id(document) for document in documents]
-        view = operation.writable(collection, database)
-        refuse_view(view)
-        target = view.collection
-        replaced = Collection(operation.server.store, (database, collection), target.options)
-        replaced.uuid = target.uuid
-        for index in target.indexes.values():
-            if index.name not in replaced.indexes:
-                replaced.add_index(index.empty_copy())
-        origin = operation.origin()
-        written: list[tuple[int, Document]] = []
-        for document in new:
-            keys = replaced.index_keys(document)
-            replaced.check_unique(keys, None)
-            replaced.put(0, len(written) + 1, document, keys)
-            written.append((len(written) + 1, document))
-        replaced.undo.clear()
-        target.clear()
-        for _, document in written:
-            target.insert(document, origin)
+        existing = operation.find(collection, database)
+        refuse_view(existing)
+        check_writable(database, collection)
+        target = None if existing is None else existing.collection
+        store = operation.server.store
+        name = f"{_TEMPORARY}{uuid.uuid4()}"
+        temporary = store.create(
+            database, name, {"temp": True} | ({} if target is None else dict(target.options))
+        )
+        del temporary.options["temp"]
+        try:
+            for index in () if target is None else target.indexes.values():
+                if index.name not in temporary.indexes:
+                    temporary.add_index(index.empty_copy())
+            for document in new:
+                insert_document(operation, temporary, document)
+        except CommandFailure:
+            store.drop(temporary)
+            raise
+        store.rename(temporary, database, collection, replaced=target is not None)
 
     def merge(
         self,
@@ -108,12 +114,15 @@ class OperationEnvironment:
         for document, decide in list(documents):
             target = operation.writable(collection, database)
             stored = _find_on(target, on, document)
-            new = decide(None if stored is None else stored[1])
+            try:
+                new = decide(None if stored is None else stored[1])
+            except CommandFailure as failure:
+                raise _duplicate(target.collection, on, document, failure) from None
             if new is None:
                 continue
             if stored is None:
                 insert_document(operation, target, new)
-            elif new is not stored[1]:
+            elif encode_reply(new) != encode_reply(stored[1]):
                 target.replace(stored[0], stored[1], new, operation.origin([]))
 
     def _check_unique_on(self, view: CollectionView | None, on: tuple[str, ...]) -> None:
@@ -125,6 +134,21 @@ class OperationEnvironment:
             _MERGE_NEEDS_UNIQUE_INDEX,
             "Cannot find index to verify that join fields will be unique",
         )
+
+
+def _duplicate(
+    collection: Collection, on: tuple[str, ...], document: Document, failure: CommandFailure
+) -> CommandFailure:
+    """Return ``whenMatched: "fail"`` as the insert it is on a server: with the key in its way."""
+    if failure.code != DUPLICATE_KEY:
+        return failure
+    index = next(i for i in collection.indexes.values() if set(i.fields) == set(on))
+    cause = index.duplicate_key(collection.namespace, [_at(document, f) for f in index.fields])
+    cause.message = (
+        "PlanExecutor error during aggregation :: caused by :: "
+        f"{failure.message} :: caused by :: {cause.message}"
+    )
+    return cause
 
 
 def _find_on(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from transports.fake.errors import BAD_VALUE, CommandFailure, unsupported
-from transports.fake.labels import RETRYABLE_CODES, RETRYABLE_WRITE
+from transports.fake.labels import ENDINGS, RETRYABLE_CODES, RETRYABLE_WRITE
 from transports.fake.operation import Operation
 from transports.fake.values import Document, is_number
 
@@ -190,7 +190,8 @@ def _add_write_concern_error(operation: Operation, reply: Document, data: Docume
     reply["writeConcernError"] = error
     reply["ok"] = ok
     labels = data.get("errorLabels")
-    if labels is None and "txnNumber" in operation.command and error.get("code") in RETRYABLE_CODES:
+    retryable = operation.retryable or operation.name in ENDINGS
+    if labels is None and retryable and error.get("code") in RETRYABLE_CODES:
         labels = [RETRYABLE_WRITE]
     if labels:
         reply["errorLabels"] = list(labels)

@@ -6,6 +6,7 @@ Spec: https://www.mongodb.com/docs/manual/reference/command/getMore/
 from __future__ import annotations
 
 from bson import Int64
+from bson.timestamp import Timestamp
 
 from transports.fake.cursors import Cursor
 from transports.fake.operation import Operation
@@ -45,6 +46,12 @@ def next_batch(operation: Operation, cursor: Cursor, size: int | None) -> Docume
         operation.server.cursors.close(cursor_id)
         cursor_id = Int64(0)
     return {"cursor": {"nextBatch": batch, "id": cursor_id, "ns": cursor.namespace}}
+
+
+def snapshot_time(operation: Operation) -> Timestamp:
+    """Return the cluster time that a read with the concern ``snapshot`` has read at."""
+    at = operation.command["readConcern"].get("atClusterTime")
+    return operation.server.clock.operation_time if at is None else at
 
 
 def list_reply(

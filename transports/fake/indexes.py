@@ -9,12 +9,13 @@ Spec: https://www.mongodb.com/docs/manual/indexes/
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from transports.fake.bson_text import render
 from transports.fake.collation import Collation, compile_collation
 from transports.fake.errors import DUPLICATE_KEY, CommandFailure
+from transports.fake.index_order import Order
 from transports.fake.matcher import Matcher, compile_filter
 from transports.fake.values import MISSING, Document, hash_key
 
@@ -37,6 +38,7 @@ class Index:
         entries: hash of a key → record, or the records as a dict's keys.
         leading: the same by the first field alone, for a compound index.
         multikey: whether some document gave more than one key.
+        order: its entries sorted, for ranges and sorts.
         serves_lookups: False where keys are not values: text, 2dsphere, 2d, wildcard.
     """
 
@@ -63,6 +65,7 @@ class Index:
         self.leading: dict[Hashable, int | dict[int, None]] | None = (
             {} if len(self.fields) > 1 else None
         )
+        self.order = Order(self.pattern, self.collation)
         self._paths = [tuple(field.split(".")) for field in self.fields]
         self._single = self.fields[0] if len(self.fields) == 1 else None
         self._flat = self._single is not None and "." not in self._single
@@ -111,6 +114,8 @@ class Index:
             _enter(self.entries, key, record)
             if self.leading is not None:
                 _enter(self.leading, _hash(values[0], self.collation), record)
+            if self.order.is_kept:
+                self.order.add(values, record)
         if count > 1:
             self.multikey = True
 
@@ -120,6 +125,8 @@ class Index:
             _leave(self.entries, key, record)
             if self.leading is not None:
                 _leave(self.leading, _hash(values[0], self.collation), record)
+            if self.order.is_kept:
+                self.order.discard(values, record)
 
     def records(self, key: Hashable) -> Iterator[int]:
         """Yield the records under the hash of a whole key."""
@@ -133,6 +140,7 @@ class Index:
     def clear(self) -> None:
         """Forget every record."""
         self.entries.clear()
+        self.order.forget()
         if self.leading is not None:
             self.leading.clear()
 
@@ -244,16 +252,3 @@ def _walk(node: Any, path: tuple[str, ...]) -> tuple[Any, tuple[str, ...], str]:
         node = node[part]
         name = part
     return node, _DONE, name
-
-
-def candidate_keys(index: Index, bounds: Mapping[str, list[Any]]) -> list[Hashable] | None:
-    """Return the hashes under which an index holds every record that can match, or None.
-
-    Args:
-        index: with lookups by the whole key if all its fields are bound, else by its first.
-        bounds: path → candidate values, as `Matcher.index_bounds` gives them.
-    """
-    first = bounds.get(index.fields[0])
-    if first is None:
-        return None
-    return list(dict.fromkeys([_hash(value, index.collation) for value in first]))

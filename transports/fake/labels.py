@@ -11,6 +11,7 @@ from transports.fake.errors import CommandFailure
 from transports.fake.operation import Operation
 from transports.fake.transactions import TRANSIENT
 
+ENDINGS: Final = ("commitTransaction", "abortTransaction")
 RETRYABLE_WRITE: Final = "RetryableWriteError"
 RETRYABLE_CODES: Final = frozenset(
     {6, 7, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
@@ -31,11 +32,11 @@ def _is_change_stream(operation: Operation) -> bool:
             and type(pipeline[0]) is dict
             and "$changeStream" in pipeline[0]
         )
-    if operation.name == "getMore":
-        if operation.cursor is not None:
-            return operation.cursor.stream is not None
-        return operation.server.cursors.is_change_stream(command["getMore"])
-    return False
+    return (
+        operation.name == "getMore"
+        and operation.cursor is not None
+        and operation.cursor.stream is not None
+    )
 
 
 def labels_of(operation: Operation, failure: CommandFailure) -> list[str]:
@@ -44,7 +45,7 @@ def labels_of(operation: Operation, failure: CommandFailure) -> list[str]:
     if "errorLabels" in failure.extra:
         labels: list[str] = failure.extra.pop("errorLabels")
         return labels
-    ending = operation.name in ("commitTransaction", "abortTransaction")
+    ending = operation.name in ENDINGS
     in_transaction = command.get("autocommit") is False
     labels = []
     if in_transaction and (

@@ -6,17 +6,21 @@ transaction) is a generator: it yields a `Wait` and is continued when something 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bson import DatetimeMS
 
 from transports.endpoint.backend import Client
+from transports.fake.clock import as_integer
 from transports.fake.collation import Collation, compile_collation
+from transports.fake.errors import CommandFailure
 from transports.fake.expressions.compiler import compile_expression
 from transports.fake.namespaces import check_creatable, check_writable
 from transports.fake.oplog import Origin
+from transports.fake.past import PastCollection
 from transports.fake.storage import Collection, CollectionView
 from transports.fake.transactions import TransactionCollection
 from transports.fake.values import MISSING, Document
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
     from transports.fake.server import FakeServer
     from transports.fake.sessions import Session
     from transports.fake.transactions import Transaction
+
+T = TypeVar("T")
+
+MAX_TIME_EXPIRED: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,7 @@ class Operation:
 
     __slots__ = (
         "_now",
+        "_started",
         "client",
         "closes_connection",
         "command",
@@ -86,6 +95,7 @@ class Operation:
         self.cursor: Cursor | None = None
         self.closes_connection = False
         self.started_ms = server.clock.now_ms()
+        self._started = time.monotonic()
         self._now: DatetimeMS | None = None
 
     @property
@@ -100,7 +110,12 @@ class Operation:
         name = self.database if database is None else database
         if self.transaction is not None:
             return self.transaction.find(name, collection)
-        return self.server.store.find(name, collection)
+        found = self.server.store.find(name, collection)
+        if found is not None and not found.is_view and "readConcern" in self.command:
+            at = self.command["readConcern"].get("atClusterTime")
+            if at is not None:
+                return PastCollection(found, as_integer(at))
+        return found
 
     def writable(self, collection: str, database: str | None = None) -> CollectionView:
         """Return a collection to write to, created if it does not exist.
@@ -130,6 +145,22 @@ class Operation:
         if self.transaction is None:
             return Origin(update)
         return Origin(update, self.transaction.lsid, self.transaction.number)
+
+    def in_time(self, items: Iterable[T]) -> Iterable[T]:
+        """Return the items, with a look at the clock before each if there is a time limit.
+
+        Raises:
+            CommandFailure: 50 MaxTimeMSExpired, while iterating.
+        """
+        limit = self.command.get("maxTimeMS")
+        return self._timed(items, limit) if limit and self.name != "getMore" else items
+
+    def _timed(self, items: Iterable[T], limit_ms: int) -> Iterator[T]:
+        deadline = self._started + limit_ms / 1000
+        for item in items:
+            if time.monotonic() > deadline:
+                raise CommandFailure(MAX_TIME_EXPIRED, "operation exceeded time limit")
+            yield item
 
     def variables(self) -> dict[str, Any]:
         """Return the command's ``let``, evaluated: name → value."""

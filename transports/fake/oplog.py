@@ -43,6 +43,7 @@ class Change:
         time: cluster time as one integer; the changes of a transaction share one.
         operation: ``insert``, ``update``, ``replace``, ``delete``, ``create``, ``drop``,
             ``rename``, ``dropDatabase``, ``createIndexes``, ``dropIndexes``, ``modify``.
+        record: the record that was written.
         place: its number among the changes of one transaction.
         wall_ms: milliseconds since 1970 when it was written.
         images: whether the collection kept pre- and post-images when it was written.
@@ -59,6 +60,7 @@ class Change:
         "operation",
         "origin",
         "place",
+        "record",
         "time",
         "uuid",
         "wall_ms",
@@ -75,6 +77,7 @@ class Change:
         after: Document | None = None,
         origin: Origin | None = None,
         place: int = 0,
+        record: int | None = None,
         extra: Document | None = None,
     ) -> None:
         self.time = time
@@ -84,6 +87,7 @@ class Change:
         self.after = after
         self.origin = origin
         self.place = place
+        self.record = record
         self.extra = extra
         self.database = ""
         self.collection = ""

@@ -13,14 +13,19 @@ from typing import Any, Final
 from transports.fake.bson_text import render_document
 from transports.fake.collation import Collation
 from transports.fake.errors import BAD_VALUE, CommandFailure
+from transports.fake.index_order import range_of
 from transports.fake.indexes import Index
 from transports.fake.matcher import Matcher
-from transports.fake.storage import CollectionView
-from transports.fake.values import Document, hash_key, sort_key
+from transports.fake.storage import Collection, CollectionView
+from transports.fake.values import MISSING, Document, hash_key, sort_key
 
 Candidate = tuple[int, Document]
 
 _MIN_MAX_WITHOUT_HINT: Final = 51173
+_UNINDEXED: Final = frozenset(
+    {"$near", "$nearSphere", "$geoWithin", "$geoIntersects", "$size", "$mod", "$bitsAllSet"}
+)
+_RANGES: Final = frozenset({"$gt", "$gte", "$lt", "$lte", "$in", "$eq", "$regex", "$type"})
 
 
 def candidates(
@@ -29,8 +34,12 @@ def candidates(
     *,
     collation: Collation | None = None,
     hint: Any = None,
+    query: Document | None = None,
 ) -> Iterable[Candidate]:
     """Return the records that may match, as a list that later writes do not change.
+
+    Args:
+        query: the filter document, to find the index in whose order the server would answer.
 
     Raises:
         CommandFailure: 2 for a hint that names no index.
@@ -42,7 +51,62 @@ def candidates(
         index = _choose(view, bounds, collation)
         if index is not None:
             return _looked_up(view, index, bounds)
+    conditions = {} if query is None else _conditions(query)
+    for index in view.collection.indexes.values():
+        condition = conditions.get(index.fields[0], MISSING)
+        if condition is not MISSING and _serves_range(index, condition, collation):
+            return index_scan(view, index, condition)
     return list(view.scan())
+
+
+def _conditions(query: Document) -> Document:
+    """Return what a filter says of each field, as far as an index may help."""
+    conditions: Document = {}
+    for name, condition in query.items():
+        if name == "$and" and type(condition) is list:
+            for part in condition:
+                if type(part) is dict:
+                    conditions = {**_conditions(part), **conditions}
+        elif not name.startswith("$"):
+            conditions[name] = condition
+    return conditions
+
+
+def _serves_range(index: Index, condition: Any, collation: Collation | None) -> bool:
+    """Tell whether the server would read the index for a condition on its first field."""
+    if not index.serves_lookups or index.hashed or index.hidden or index.partial is not None:
+        return False
+    if type(condition) is dict:
+        operators = condition.keys()
+        if operators & _UNINDEXED or (condition.get("$exists") is False and index.sparse):
+            return False
+        if index.sparse and not operators & _RANGES:
+            return False
+    elif index.sparse and condition is None:
+        return False
+    theirs = None if index.collation is None else index.collation.spec
+    ours = None if collation is None else collation.spec
+    return theirs == ours
+
+
+def sorting_index(view: CollectionView, sort: Document) -> tuple[Index, bool] | None:
+    """Return the index in whose order a sort can be answered, and whether backwards.
+
+    Only for a filter that no equality lookup serves: that lookup would be better.
+    """
+    directions = [direction for direction in sort.values() if type(direction) in (int, float)]
+    if len(directions) != len(sort):
+        return None
+    fields = list(sort)
+    for index in view.collection.indexes.values():
+        if list(index.fields[: len(fields)]) != fields or index.multikey or index.collation:
+            continue
+        if index.sparse or index.partial or index.hidden or not index.serves_lookups:
+            continue
+        turned = {index.pattern[field] * sort[field] < 0 for field in fields}
+        if len(turned) == 1 and not index.hashed:
+            return index, turned.pop()
+    return None
 
 
 def _hinted(view: CollectionView, hint: Any) -> Iterable[Candidate]:
@@ -61,6 +125,8 @@ def hinted_index(view: CollectionView, hint: Any) -> Index:
         CommandFailure: 2 if there is none.
     """
     for index in view.collection.indexes.values():
+        if index.hidden:
+            continue
         if index.name == hint or (
             type(hint) is dict and render_document(index.pattern) == render_document(hint)
         ):
@@ -79,52 +145,41 @@ def planner_failure(namespace: str, reason: str, code: int = BAD_VALUE) -> Comma
     )
 
 
-def index_scan(view: CollectionView, index: Index) -> list[Candidate]:
-    """Return the records of an index in its order, each once."""
+def index_scan(
+    view: CollectionView,
+    index: Index,
+    condition: Any = None,
+    *,
+    backwards: bool = False,
+) -> list[Candidate]:
+    """Return the records of an index in its order, each once.
+
+    Args:
+        condition: what the filter says of the index's first field, to narrow the range.
+        backwards: in the opposite order.
+    """
     if not index.serves_lookups or index.hashed:
         return list(view.scan())
-    directions = [-1 if kind < 0 else 1 for kind in index.pattern.values()]
+    if isinstance(view, Collection):
+        if not index.order.is_kept:
+            index.order.build(
+                (values, record)
+                for record, document in view.scan()
+                for _, values in index.keys(document)
+            )
+        records = index.order.records(
+            *range_of(condition, index.collation, multikey=index.multikey)
+        )
+        if backwards:
+            records.reverse()
+        return [(record, view.records[record]) for record in records]
     found = []
     for record, document in view.scan():
-        keys = [_position(index, values, directions) for _, values in index.keys(document)]
+        keys = [index.order.position(values) for _, values in index.keys(document)]
         if keys:
             found.append((min(keys), record, document))
-    found.sort(key=lambda entry: entry[:2])
+    found.sort(key=lambda entry: entry[:2], reverse=backwards)
     return [(record, document) for _, record, document in found]
-
-
-def _position(index: Index, values: tuple[Any, ...], directions: list[int]) -> tuple[Any, ...]:
-    return tuple(
-        [
-            key if direction > 0 else _Descending(key)
-            for key, direction in zip(
-                [_sortable(value, index.collation) for value in values], directions, strict=True
-            )
-        ]
-    )
-
-
-def _sortable(value: Any, collation: Collation | None) -> tuple[int, Any]:
-    if type(value) is tuple:  # the mark of an empty array, which sorts as undefined
-        return (0, 0)
-    return sort_key(value, collation)
-
-
-class _Descending:
-    """A sort key turned round."""
-
-    __slots__ = ("key",)
-
-    def __init__(self, key: tuple[int, Any]) -> None:
-        self.key = key
-
-    def __lt__(self, other: _Descending) -> bool:
-        return other.key < self.key
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descending) and other.key == self.key
-
-    __hash__ = None  # type: ignore[assignment]  # only compared
 
 
 def bounded(
@@ -142,13 +197,12 @@ def bounded(
             _MIN_MAX_WITHOUT_HINT,
         )
     index = hinted_index(view, hint)
-    directions = [-1 if kind < 0 else 1 for kind in index.pattern.values()]
-    low = None if not least else _position(index, tuple(least.values()), directions)
-    high = None if not below else _position(index, tuple(below.values()), directions)
+    low = None if not least else index.order.position(least.values())
+    high = None if not below else index.order.position(below.values())
     found = []
     for record, document in index_scan(view, index):
         for _, values in index.keys(document):
-            key = _position(index, values, directions)
+            key = index.order.position(values)
             if (low is None or not key < low) and (high is None or key < high):
                 found.append((record, document))
                 break

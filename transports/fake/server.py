@@ -29,7 +29,7 @@ from transports.fake.cursors import Cursors, fitting
 from transports.fake.errors import UNAUTHORIZED, CommandFailure
 from transports.fake.failpoints import FailPoints
 from transports.fake.labels import labels_of
-from transports.fake.operation import Operation, Wait
+from transports.fake.operation import MAX_TIME_EXPIRED, Operation, Wait
 from transports.fake.session_options import attach_session
 from transports.fake.sessions import Sessions
 from transports.fake.storage import Store
@@ -40,7 +40,6 @@ from transports.fake.wire import MAX_REPLY_BYTES, encode_reply
 all_commands()
 
 _NOBODY: Final = Client(connection_id=0)
-_MAX_TIME_EXPIRED: Final = 50
 _REAP_INTERVAL_MS: Final = 1000
 
 
@@ -138,7 +137,7 @@ class FakeServer:
             await asyncio.sleep(hit.block_ms / 1000)
             limit = operation.command.get("maxTimeMS")
             if limit and hit.block_ms >= limit:
-                raise CommandFailure(_MAX_TIME_EXPIRED, "operation exceeded time limit")
+                raise CommandFailure(MAX_TIME_EXPIRED, "operation exceeded time limit")
         if hit.close_connection:
             raise ConnectionResetError("a failpoint closed the connection")
         if hit.failure is not None:
@@ -187,7 +186,7 @@ class FakeServer:
                         and not waits_for_data
                         and self.clock.now_ms() - operation.started_ms >= limit
                     ):
-                        raise CommandFailure(_MAX_TIME_EXPIRED, "operation exceeded time limit")
+                        raise CommandFailure(MAX_TIME_EXPIRED, "operation exceeded time limit")
                     try:
                         wait = next(handler)
                     except StopIteration as end:

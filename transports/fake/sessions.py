@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from bson import Int64
+from bson import DatetimeMS, Int64
 
 from transports.fake.errors import INVALID_OPTIONS, NO_SUCH_TRANSACTION, CommandFailure
 from transports.fake.storage import Store
@@ -27,6 +27,9 @@ _TRANSACTION_TOO_OLD: Final = 225
 _TRANSACTION_COMMITTED: Final = 256
 _CONFLICTING_OPERATION: Final = 117
 _INCOMPLETE_HISTORY: Final = 217
+NOBODY_DIGEST: Final = bytes.fromhex(
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+)
 _NOBODY: Final = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 """SHA-256 of no user at all, which the server prints after a session's id."""
 
@@ -197,6 +200,16 @@ class Sessions:
     def open_transactions(self) -> list[Transaction]:
         """Return the transactions that are open."""
         return [s.transaction for s in self._sessions.values() if s.transaction is not None]
+
+    def described(self) -> list[Document]:
+        """Return the documents of ``$listLocalSessions``."""
+        return [
+            {
+                "_id": {"id": session.lsid["id"], "uid": session.lsid.get("uid", NOBODY_DIGEST)},
+                "lastUse": DatetimeMS(session.last_used_ms),
+            }
+            for session in self._sessions.values()
+        ]
 
     def __len__(self) -> int:
         return len(self._sessions)

@@ -179,7 +179,9 @@ class Collection:
         now = self.store.clock.tick()
         self.put(now, record, document, keys)
         self.store.oplog.append(
-            Change(now, "insert", self, document["_id"], after=document, origin=origin)
+            Change(
+                now, "insert", self, document["_id"], after=document, origin=origin, record=record
+            )
             if not self.is_timeseries
             else None
         )
@@ -198,7 +200,16 @@ class Collection:
         self.swap(now, record, old, new, old_keys, keys)
         operation = "replace" if origin.update is None else "update"
         self.store.oplog.append(
-            Change(now, operation, self, old["_id"], before=old, after=new, origin=origin)
+            Change(
+                now,
+                operation,
+                self,
+                old["_id"],
+                before=old,
+                after=new,
+                origin=origin,
+                record=record,
+            )
         )
 
     def remove(self, record: int, old: Document, origin: Origin) -> None:
@@ -207,7 +218,7 @@ class Collection:
         now = self.store.clock.tick()
         self.take(now, record, old, self.index_keys(old))
         self.store.oplog.append(
-            Change(now, "delete", self, old.get("_id"), before=old, origin=origin)
+            Change(now, "delete", self, old.get("_id"), before=old, origin=origin, record=record)
             if not self.is_timeseries
             else None
         )

@@ -194,7 +194,7 @@ class TransactionCollection:
         record = self.base.next_record
         self.base.next_record += 1
         self._write(record, None, document, keys)
-        self._note("insert", document["_id"], None, document, origin)
+        self._note("insert", record, None, document, origin)
         return record
 
     def replace(self, record: int, old: Document, new: Document, origin: Origin) -> None:
@@ -204,13 +204,13 @@ class TransactionCollection:
         self._check_unique(keys, record)
         self._write(record, old, new, keys)
         operation = "replace" if origin.update is None else "update"
-        self._note(operation, old["_id"], old, new, origin)
+        self._note(operation, record, old, new, origin)
 
     def remove(self, record: int, old: Document, origin: Origin) -> None:
         """Remove a document, for others after commit."""
         self.check_writable(record)
         self._write(record, old, None, [])
-        self._note("delete", old["_id"], old, None, origin)
+        self._note("delete", record, old, None, origin)
 
     def check_writable(self, record: int) -> None:
         """Fail if another transaction holds the record or it changed after the snapshot.
@@ -298,12 +298,22 @@ class TransactionCollection:
     def _note(
         self,
         operation: str,
-        id_: Any,
+        record: int,
         before: Document | None,
         after: Document | None,
         origin: Origin,
     ) -> None:
-        change = Change(0, operation, self.base, id_, before=before, after=after, origin=origin)
+        document = before if after is None else after
+        change = Change(
+            0,
+            operation,
+            self.base,
+            None if document is None else document.get("_id"),
+            before=before,
+            after=after,
+            origin=origin,
+            record=record,
+        )
         self.transaction.changes.append((self, change))
 
     def unlock(self) -> None:

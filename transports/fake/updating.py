@@ -137,10 +137,16 @@ class Updater:
     def _targets(self, view: CollectionView) -> list[tuple[int, Document, Match]]:
         statement = self.statement
         found: list[tuple[int, Document, Match]] = []
-        stored = candidates(view, self.matcher, collation=self.collation, hint=statement.hint)
+        stored = candidates(
+            view,
+            self.matcher,
+            collation=self.collation,
+            hint=statement.hint,
+            query=statement.q,
+        )
         single = not statement.multi and not statement.sort
         match = self.matcher.match
-        for record, document in stored:
+        for record, document in self.operation.in_time(stored):
             matched = match(document)
             if matched is not None:
                 found.append((record, document, matched))

@@ -8,16 +8,19 @@ from __future__ import annotations
 from typing import Any, Final
 
 from transports.fake.aggregation import run_pipeline
+from transports.fake.bson_text import render
 from transports.fake.changes import open_change_stream
 from transports.fake.commands.registry import check_fields, command, non_negative
 from transports.fake.cursors import DEFAULT_BATCH
 from transports.fake.errors import (
     FAILED_TO_PARSE,
     INVALID_NAMESPACE,
+    INVALID_OPTIONS,
     TYPE_MISMATCH,
     CommandFailure,
     unsupported,
 )
+from transports.fake.fetching import snapshot_time
 from transports.fake.namespaces import collection_name
 from transports.fake.operation import Operation
 from transports.fake.values import Document, is_number
@@ -76,11 +79,23 @@ def run_aggregate(operation: Operation) -> Document:
             _ONLY_FIRST,
             "$_internalChangeStreamOplogMatch is only valid as the first stage in a pipeline",
         )
-    reply = run_pipeline(operation, name, stages, size)
     concern = command.get("readConcern")
+    if stages and concern and concern.get("level") == "linearizable":
+        _check_linearizable(concern, next(iter(stages[-1])))
+    reply = run_pipeline(operation, name, stages, size)
     if concern and concern.get("level") == "snapshot" and not operation.transaction:
-        reply["cursor"]["atClusterTime"] = operation.server.clock.operation_time
+        reply["cursor"]["atClusterTime"] = snapshot_time(operation)
     return reply
+
+
+def _check_linearizable(concern: Document, last: str) -> None:
+    if last in ("$out", "$merge"):
+        shown = render({"readConcern": {**concern, "provenance": "clientSupplied"}})
+        raise CommandFailure(
+            INVALID_OPTIONS,
+            f"Command aggregate does not support {shown} :: caused by :: {last} cannot be used "
+            "with a 'linearizable' read concern level",
+        )
 
 
 def _namespace(database: str, value: Any) -> str:

@@ -157,6 +157,7 @@ def run_coll_mod(operation: Operation) -> Waiting:
     collection = store.find(operation.database, name)
     if collection is None:
         raise CommandFailure(NAMESPACE_NOT_FOUND, "ns does not exist")
+    before = in_catalog_order(collection.options)
     reply: Document = {}
     if "index" in command:
         reply = _modify_index(collection, command["index"])
@@ -187,7 +188,12 @@ def run_coll_mod(operation: Operation) -> Waiting:
             "modify",
             collection,
             None,
-            extra={"operationDescription": described},
+            extra={
+                "operationDescription": described,
+                "stateBeforeChange": {
+                    "collectionOptions": {"uuid": Binary(collection.uuid.bytes, 4), **before}
+                },
+            },
         )
     )
     return reply

@@ -15,9 +15,9 @@ from transports.fake.matcher import compile_filter
 from transports.fake.namespaces import collection_name
 from transports.fake.operation import Operation
 from transports.fake.paths import array_index
-from transports.fake.plan import candidates, index_scan
+from transports.fake.plan import candidates
 from transports.fake.storage import CollectionView
-from transports.fake.values import MISSING, Document, hash_key
+from transports.fake.values import MISSING, Document, hash_key, sort_key
 from transports.fake.views import read_view
 
 _EMPTY_PATH: Final = 40352
@@ -70,7 +70,9 @@ def _count(operation: Operation, name: str, query: Document) -> int:
         return len(collection.records)
     return sum(
         1
-        for _, document in candidates(view, matcher, collation=collation, hint=hint)
+        for _, document in operation.in_time(
+            candidates(view, matcher, collation=collation, hint=hint)
+        )
         if matcher(document)
     )
 
@@ -102,21 +104,15 @@ def run_distinct(operation: Operation) -> Document:
     if view is not None and view.collection.is_view:
         documents = read_view(operation, view.collection, [{"$match": query}] if query else [])
     elif view is not None:
-        index = None
-        if not query and collation is None:
-            indexes = view.collection.indexes.values()
-            index = next((i for i in indexes if i.fields[0] == key and i.serves_lookups), None)
-        if index is not None and not (index.sparse or index.partial):
-            documents = [document for _, document in index_scan(view, index)]
-        else:
-            found = candidates(view, matcher, collation=collation)
-            documents = [document for _, document in found if matcher(document)]
+        found = operation.in_time(candidates(view, matcher, collation=collation))
+        documents = [document for _, document in found if matcher(document)]
     values: dict[Hashable, Any] = {}
     parts = tuple(key.split("."))
     for document in documents:
         for value in _values(document, parts):
             values.setdefault(hash_key(value, collation), value)
-    return _as_from_view(view, {"values": list(values.values())})
+    found_values = sorted(values.values(), key=lambda value: sort_key(value, collation))
+    return _as_from_view(view, {"values": found_values})
 
 
 def _values(node: Any, parts: tuple[str, ...]) -> Iterator[Any]:

@@ -98,7 +98,9 @@ def _remove(operation: Operation, name: str, delete: Document) -> int:
             ILLEGAL_OPERATION, "Cannot perform a non-multi delete on a time-series collection"
         )
     found = []
-    for record, document in candidates(view, matcher, collation=collation, hint=delete.get("hint")):
+    for record, document in candidates(
+        view, matcher, collation=collation, hint=delete.get("hint"), query=delete["q"]
+    ):
         if matcher(document):
             found.append((record, document))
             if single:

@@ -20,11 +20,11 @@ from transports.fake.errors import (
     CommandFailure,
     unsupported,
 )
-from transports.fake.fetching import first_batch
+from transports.fake.fetching import first_batch, snapshot_time
 from transports.fake.matcher import Matcher, compile_filter
 from transports.fake.namespaces import collection_name
 from transports.fake.operation import Operation
-from transports.fake.plan import bounded, candidates
+from transports.fake.plan import bounded, candidates, index_scan, sorting_index
 from transports.fake.projection import compile_projection
 from transports.fake.sort import compile_sort
 from transports.fake.storage import Collection, CollectionView
@@ -110,7 +110,7 @@ def run_find(operation: Operation) -> Document:
     )
     reply = first_batch(operation, cursor, size, close=bool(command.get("singleBatch")))
     if command.get("readConcern", {}).get("level") == "snapshot" and not operation.transaction:
-        reply["cursor"]["atClusterTime"] = operation.server.clock.operation_time
+        reply["cursor"]["atClusterTime"] = snapshot_time(operation)
     return reply
 
 
@@ -142,11 +142,13 @@ class _Query:
 
     def __init__(self, operation: Operation, view: CollectionView | None) -> None:
         command = operation.command
+        self.operation = operation
         self.command = command
+        self.filter: Document = command.get("filter") or {}
         self.collation = operation.collation(view)
         variables = operation.variables()
         self.matcher: Matcher = compile_filter(
-            command.get("filter") or {},
+            self.filter,
             collation=self.collation,
             let=variables,
             now=operation.now,
@@ -164,10 +166,10 @@ class _Query:
                 projection, collation=self.collation, let=variables, now=operation.now
             )
             self.positional = any(path.endswith(".$") for path in projection)
-        id_ = (command.get("filter") or {}).get("_id")
+        id_ = self.filter.get("_id")
         self.knows_end = self.sort is not None or (
             id_ is not None
-            and len(command["filter"]) == 1
+            and len(self.filter) == 1
             and not (type(id_) is dict and any(key.startswith("$") for key in id_))
         )
 
@@ -177,13 +179,23 @@ class _Query:
         if command.get("min") or command.get("max"):
             return bounded(view, command.get("hint"), command.get("min"), command.get("max"))
         hint = command.get("hint")
+        if self.sort is not None and not hint and not self.matcher.index_bounds():
+            order = sorting_index(view, command["sort"])
+            if order is not None and self.collation is None:
+                self.sort = None
+                return index_scan(
+                    view, order[0], self.filter.get(order[0].fields[0]), backwards=order[1]
+                )
         if self.natural is not None:
             hint = {"$natural": self.natural}
-        return candidates(view, self.matcher, collation=self.collation, hint=hint)
+        return candidates(
+            view, self.matcher, collation=self.collation, hint=hint, query=self.filter
+        )
 
     def documents(self, view: CollectionView) -> Iterator[Document]:
         """Yield the documents found, sorted and projected."""
-        matcher, project, stored = self.matcher, self.project, self.stored(view)
+        matcher, project = self.matcher, self.project
+        stored = self.operation.in_time(self.stored(view))
         if self.command.get("showRecordId"):
             stored = [(r, {**document, "$recordId": Int64(r)}) for r, document in stored]
         if self.sort is None and project is None:

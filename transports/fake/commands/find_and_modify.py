@@ -153,7 +153,9 @@ def _removal(operation: Operation, name: str) -> Any:
         )
         if view is None:
             return {"lastErrorObject": {"n": 0}, "value": None}, False
-        stored = candidates(view, matcher, collation=collation, hint=command.get("hint"))
+        stored = candidates(
+            view, matcher, collation=collation, hint=command.get("hint"), query=query
+        )
         found = [(record, document) for record, document in stored if matcher(document)]
         if not found:
             return {"lastErrorObject": {"n": 0}, "value": None}, False

@@ -10,21 +10,80 @@ from typing import Final
 from transports.fake.errors import COMMAND_NOT_FOUND, CommandFailure, unsupported
 
 SERVER_COMMANDS: Final = frozenset(
-    """
-    applyOps authenticate autoCompact bulkWrite clearLog cloneCollectionAsCapped compact
-    connPoolStats connPoolSync createRole createSearchIndexes createUser dataSize dbHash
-    dropAllRolesFromDatabase dropAllUsersFromDatabase dropConnections dropRole dropSearchIndex
-    dropUser features filemd5 fsyncUnlock getAuditConfig getDiagnosticData getFreeMonitoringStatus
-    getShardMap godinsert grantPrivilegesToRole grantRolesToRole grantRolesToUser
-    invalidateUserCache listCommands listSearchIndexes lockInfo logRotate mapReduce netstat
-    planCacheClear planCacheClearFilters planCacheListFilters planCacheSetFilter
-    prepareTransaction reIndex replSetAbortPrimaryCatchUp replSetFreeze replSetGetConfig
-    replSetInitiate replSetMaintenance replSetReconfig replSetResizeOplog replSetStepDown
-    replSetSyncFrom revokePrivilegesFromRole revokeRolesFromRole revokeRolesFromUser rolesInfo
-    rotateCertificates saslContinue saslStart setAuditConfig setDefaultRWConcern
-    setFeatureCompatibilityVersion setFreeMonitoring setIndexCommitQuorum shutdown sleep top
-    updateRole updateSearchIndex updateUser validateDBMetadata
-    """.split()
+    {
+        "applyOps",
+        "authenticate",
+        "autoCompact",
+        "bulkWrite",
+        "clearLog",
+        "cloneCollectionAsCapped",
+        "compact",
+        "connPoolStats",
+        "connPoolSync",
+        "createRole",
+        "createSearchIndexes",
+        "createUser",
+        "dataSize",
+        "dbHash",
+        "dropAllRolesFromDatabase",
+        "dropAllUsersFromDatabase",
+        "dropConnections",
+        "dropRole",
+        "dropSearchIndex",
+        "dropUser",
+        "features",
+        "filemd5",
+        "fsyncUnlock",
+        "getAuditConfig",
+        "getDiagnosticData",
+        "getFreeMonitoringStatus",
+        "getShardMap",
+        "godinsert",
+        "grantPrivilegesToRole",
+        "grantRolesToRole",
+        "grantRolesToUser",
+        "invalidateUserCache",
+        "listCommands",
+        "listSearchIndexes",
+        "lockInfo",
+        "logRotate",
+        "mapReduce",
+        "netstat",
+        "planCacheClear",
+        "planCacheClearFilters",
+        "planCacheListFilters",
+        "planCacheSetFilter",
+        "prepareTransaction",
+        "reIndex",
+        "replSetAbortPrimaryCatchUp",
+        "replSetFreeze",
+        "replSetGetConfig",
+        "replSetInitiate",
+        "replSetMaintenance",
+        "replSetReconfig",
+        "replSetResizeOplog",
+        "replSetStepDown",
+        "replSetSyncFrom",
+        "revokePrivilegesFromRole",
+        "revokeRolesFromRole",
+        "revokeRolesFromUser",
+        "rolesInfo",
+        "rotateCertificates",
+        "saslContinue",
+        "saslStart",
+        "setAuditConfig",
+        "setDefaultRWConcern",
+        "setFeatureCompatibilityVersion",
+        "setFreeMonitoring",
+        "setIndexCommitQuorum",
+        "shutdown",
+        "sleep",
+        "top",
+        "updateRole",
+        "updateSearchIndex",
+        "updateUser",
+        "validateDBMetadata",
+    }
 )
 
 
