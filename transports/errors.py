@@ -72,26 +72,16 @@ class CarriageError(TransportError):
         code: a MongoDB error code, e.g. 6 (HostUnreachable), 89 (NetworkTimeout).
         code_name: its name in the server's list of error codes.
         labels: error labels, e.g. ``"RetryableWriteError"``, ``"TransientTransactionError"``.
-        closes_connection: the server itself broke off the connection on which it ran the command.
-            An endpoint then closes its client's connection too, for a driver has its own rules and
-            exceptions for that; the message goes to the log.
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        code: int,
-        code_name: str,
-        labels: Iterable[str] = (),
-        closes_connection: bool = False,
+        self, message: str, *, code: int, code_name: str, labels: Iterable[str] = ()
     ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.code_name = code_name
         self.labels = tuple(labels)
-        self.closes_connection = closes_connection
 
     def __repr__(self) -> str:
         labels = f", labels={list(self.labels)}" if self.labels else ""

@@ -14,6 +14,7 @@ from transports.endpoint.elements import (
     INT64,
     TIMESTAMP,
     MalformedDocument,
+    document_end,
     elements,
     find,
     number,
@@ -82,6 +83,14 @@ def read_reply(reply: bytes) -> ReplyFacts:
     return ReplyFacts(state_changed, cluster_time, where, operation_time)
 
 
+def is_document(reply: bytes) -> bool:
+    """Whether *reply* has the frame of one BSON document; its elements are not looked at."""
+    try:
+        return document_end(reply) == len(reply)
+    except MalformedDocument:
+        return False
+
+
 def cursor_id(reply: bytes) -> int:
     """Return ``cursor.id`` of *reply*, 0 where there is none or the reply is an error."""
     try:
@@ -91,8 +100,6 @@ def cursor_id(reply: bytes) -> int:
         found = find(reply, b"id", cursor.start)
     except MalformedDocument:
         return 0
-    return _int(reply, found.start, found.end) if found and found.type in (INT32, INT64) else 0
-
-
-def _int(data: bytes, start: int, end: int) -> int:
-    return int.from_bytes(data[start:end], "little", signed=True)
+    if found is None or found.type not in (INT32, INT64):
+        return 0
+    return int.from_bytes(reply[found.start : found.end], "little", signed=True)

@@ -16,7 +16,8 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from transports.endpoint.backend import Backend, Deployment, Member
-from transports.endpoint.connection import ClientConnection, Counters
+from transports.endpoint.connection import ClientConnection
+from transports.endpoint.dispatch import Counters
 from transports.endpoint.listeners import (
     HAS_UNIX_SOCKETS,
     Addresses,

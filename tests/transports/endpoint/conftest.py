@@ -20,7 +20,7 @@ import pytest
 from pymongo import MongoClient
 
 from transports.endpoint import Deployment, Endpoint, Member, Request
-from transports.errors import CarriageError
+from transports.errors import ConnectionLost
 
 _HEADER = struct.Struct("<iiii")
 _OP_MSG = 2013
@@ -97,7 +97,7 @@ class RelayBackend:
     async def _exchange(self, request: Request) -> bytes:
         key = request.server, request.client.app_name
         idle = self._idle.setdefault(key, deque())
-        upstream = idle.popleft() if idle else None
+        upstream = idle.pop() if idle else None
         done = False
         try:
             if upstream is None:
@@ -113,12 +113,10 @@ class RelayBackend:
                 done = True
             return reply
         except (OSError, EOFError) as exc:
-            raise CarriageError(
+            raise ConnectionLost(
                 f"{request.name} was not carried to {request.server}: {exc!r}",
                 code=6,
                 code_name="HostUnreachable",
-                labels=_labels(request),
-                closes_connection=True,
             ) from exc
         finally:
             if done and upstream is not None:
@@ -134,19 +132,6 @@ class RelayBackend:
             with contextlib.suppress(OSError):
                 await upstream.writer.wait_closed()
         self._all.clear()
-
-
-def _labels(request: Request) -> list[str]:
-    """Return the labels that a driver gives to the loss of a connection in the same place."""
-    message = request.message
-    size = int.from_bytes(message[5:9], "little")
-    command = bson.decode(message[5 : 5 + size]) if message[4] == 0 else {}
-    if command.get("autocommit") is False and request.name not in (
-        "commitTransaction",
-        "abortTransaction",
-    ):
-        return ["TransientTransactionError"]
-    return ["RetryableWriteError"] if "txnNumber" in command else []
 
 
 def find_mongod() -> str | None:
@@ -173,7 +158,7 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     address = f"127.0.0.1:{port}"
     command = [program, "--dbpath", str(directory), "--bind_ip", "127.0.0.1", "--port", str(port)]
     command += ["--replSet", "rs0", "--nounixsocket", "--setParameter", "enableTestCommands=1"]
-    command += ["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"]
+    command += ["--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "64"]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:

@@ -12,8 +12,9 @@ import pytest
 from bson import Int64
 
 from transports.endpoint import Request, compression, wire
+from transports.endpoint import connection as module
 from transports.endpoint.connection import READ_AHEAD_BYTES
-from transports.errors import CarriageError
+from transports.errors import CarriageError, ConnectionLost
 
 
 def op_query(namespace: str, document: dict[str, Any]) -> bytes:
@@ -207,11 +208,23 @@ async def test_a_bug_in_the_backend_is_an_internal_error(
     assert "Traceback" in caplog.text
 
 
+@pytest.mark.parametrize("reply", [b"", b"\0", bson.encode({"ok": 1.0}) + b"more"])
+async def test_a_reply_that_is_no_document_is_an_internal_error(
+    backend: Any, client: Any, reply: bytes
+) -> None:
+    async def answer(_request: Request) -> bytes:
+        return reply
+
+    backend.answer = answer
+    found = await client.command({"find": "c"})
+    assert (found["code"], found["errmsg"]) == (1, "the reply to find is not a BSON document")
+
+
 async def test_a_connection_broken_off_upstream_is_broken_off_here(
     backend: Any, client: Any, connect: Any
 ) -> None:
     async def answer(_request: Request) -> bytes:
-        raise CarriageError("reset", code=6, code_name="HostUnreachable", closes_connection=True)
+        raise ConnectionLost("reset", code=6, code_name="HostUnreachable")
 
     backend.answer = answer
     client.send({"find": "c"})
@@ -447,6 +460,30 @@ async def test_reading_ahead_is_bounded(backend: Any, client: Any, endpoint: Any
     await draining
 
 
+async def test_a_client_that_goes_away_while_it_is_not_read_from_is_noticed(
+    backend: Any, client: Any, endpoint: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HANGUP_INTERVAL_S", 0.001)
+
+    async def answer(request: Request) -> bytes:
+        return b"" if not request.acknowledged else await backend.never(request)
+
+    backend.answer = answer
+    client.send({"slow": 1})
+    await backend.until(lambda: backend.names == ["slow"])
+    for number in range(5):
+        client.send({f"insert{number}": "x" * 70_000}, flags=wire.MORE_TO_COME)
+    client.writer.transport.set_write_buffer_limits(0)
+    (connection,) = endpoint.connections
+    await client.writer.drain()
+    await turns_until(lambda: connection._flow.reading_paused)
+    assert not backend.cancelled
+    client.close()
+    await backend.until(lambda: len(backend.requests) == 6)
+    assert backend.cancelled == ["slow"]
+    assert backend.names[1:] == [f"insert{number}" for number in range(5)]
+
+
 async def test_a_client_that_does_not_read_gets_nothing_more_run(
     backend: Any, client: Any, endpoint: Any
 ) -> None:
@@ -522,6 +559,12 @@ async def test_only_get_more_is_streamed(backend: Any, client: Any) -> None:
     assert payload[:4] == bytes(4)
     await client.command({"ping": 1})
     assert backend.names == ["find", "ping"]
+
+
+async def test_an_unacknowledged_get_more_is_not_streamed(backend: Any, client: Any) -> None:
+    client.send(GET_MORE, flags=wire.EXHAUST_ALLOWED | wire.MORE_TO_COME)
+    assert await client.command({"ping": 1}) == {"ok": 1.0}
+    assert backend.names == ["getMore", "ping"]
 
 
 @pytest.mark.parametrize("waiting", [True, False])

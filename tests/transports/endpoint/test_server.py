@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import bson
 import pymongo
 import pytest
 from pymongo import AsyncMongoClient, ReadPreference
@@ -410,20 +409,3 @@ async def test_a_new_member_without_a_place_to_listen_is_an_error_of_hello(
     reply = await client.command({"hello": 1})
     assert (reply["ok"], reply["code"]) == (0.0, 6)
     assert "no descriptors left" in reply["errmsg"]
-
-
-async def test_a_reply_of_bytes_that_are_no_document_does_no_harm(
-    backend: Any, connect: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    client = await connect()
-
-    async def answer(_request: Request) -> bytes:
-        return b"\0"
-
-    backend.answer = answer
-    client.send({"find": "c"})
-    _, _, _, payload = await client.frame()
-    assert payload == bytes(6)
-    assert "not a BSON document" in caplog.text
-    backend.answer = backend.say_ok
-    assert await client.command({"ping": 1}) == bson.decode(bson.encode({"ok": 1.0}))
