@@ -20,6 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 from transports.errors import InvalidURL, MissingExtra
+from transports.lambda_invoke.admission import Admission
 from transports.lambda_invoke.envelope import MAX_PAYLOAD_BYTES, Ran
 from transports.lambda_invoke.options import MAX_FUNCTION_TIMEOUT_S, LambdaOptions
 
@@ -89,6 +90,7 @@ class Invoker:
         if options.qualifier:
             self._target["Qualifier"] = options.qualifier
         self.counters = InvokeCounters()
+        self.admission = Admission()
 
     async def __aenter__(self) -> Self:
         options = self._options
@@ -147,20 +149,41 @@ class Invoker:
         deadline = time.monotonic() + self._options.throttle_timeout_s
         attempt = 0
         while True:
+            await self._admit(deadline, first=attempt > 0)
             try:
-                return await self._invoke_once(payload, timeout_s)
+                body = await self._invoke_once(payload, timeout_s)
             except InvokeError as error:
                 if error.kind != "throttled":
                     self.counters.failures += 1
+                    self.admission.succeeded()
                     raise
                 self.counters.throttles += 1
+                self.admission.throttled()
                 backoff = min(_BACKOFF_CAP_S, _BACKOFF_BASE_S * 2**attempt)
                 delay = random.uniform(0, backoff)  # noqa: S311 - jitter
                 if time.monotonic() + delay > deadline:
                     self.counters.failures += 1
                     raise
+            except BaseException:
+                self.admission.succeeded()
+                raise
+            else:
+                self.admission.succeeded()
+                return body
             attempt += 1
             await asyncio.sleep(delay)
+
+    async def _admit(self, deadline: float, *, first: bool) -> None:
+        try:
+            await self.admission.enter(max(deadline - time.monotonic(), 0), first=first)
+        except TimeoutError as error:
+            self.counters.failures += 1
+            raise InvokeError(
+                "throttled",
+                f"waited {self._options.throttle_timeout_s:g} s for its turn: AWS Lambda admits "
+                f"{self.admission.limit:.0f} invokes at a time",
+                "no",
+            ) from error
 
     async def _invoke_once(self, payload: bytes, timeout_s: float) -> bytes:
         assert self._client is not None, "the invoker is not open"
