@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -53,11 +54,26 @@ def _app() -> typer.Typer:
     return app
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        Console().line(f"odm {version('odm-transports')}")
+        raise typer.Exit
+
+
 def _global_options(
     log_level: Annotated[
         LogLevel | None,
         typer.Option(help="Write the log records of this level and above to stderr."),
     ] = None,
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=_show_version,
+            help="Show odm's version and exit.",
+        ),
+    ] = False,
 ) -> None:
     if log_level is not None:
         logging.basicConfig(

@@ -73,7 +73,8 @@ class Console:
     def document(self, value: Mapping[str, Any]) -> None:
         """Write the command's JSON document to stdout, if it was asked for."""
         if self.json_output:
-            text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+            ascii_only = self._out.encoding.lower().replace("-", "") != "utf8"
+            text = json.dumps(value, indent=2, ensure_ascii=ascii_only, default=str)
             self._out.print(Text(text), soft_wrap=True)
 
     def pairs(self, rows: Iterable[tuple[str, str]]) -> None:

@@ -5,6 +5,7 @@ Only the standard library is imported before the command line's own packages are
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -48,6 +49,9 @@ def _be_quiet() -> None:
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+    for stream in (sys.stdout, sys.stderr):  # a character that a terminal lacks ends no command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     logging.getLogger().addHandler(logging.NullHandler())
 
 

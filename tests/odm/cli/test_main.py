@@ -74,6 +74,23 @@ def test_version_names_every_package(odm_here: OdmHere) -> None:
     assert importlib.metadata.version("beanie") in plain.out
 
 
+def test_the_version_alone(odm_here: OdmHere) -> None:
+    ran = odm_here("--version")
+    assert (ran.code, ran.out) == (0, f"odm {importlib.metadata.version('odm-transports')}\n")
+
+
+def test_a_terminal_without_unicode_ends_no_command() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "odm.cli.main", "ping", "fäke:///x"],
+        env={"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert "f?ke" in ran.stderr
+
+
 def test_the_log_level_brings_log_records_back(odm_here: OdmHere) -> None:
     ran = odm_here("--log-level", "chatty", "version")
     assert ran.code == 2
