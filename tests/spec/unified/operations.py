@@ -26,6 +26,25 @@ from tests.spec.unified.arguments import keywords, search_index_model, snake_cas
 from tests.spec.unified.entities import Entities, common_options, read_preference
 from tests.spec.unified.results import as_document
 
+
+class PrefetchedCursor:
+    """A find's cursor whose command has run; the driver's own waits for the first document."""
+
+    def __init__(self, cursor: AsyncCursor[Any]) -> None:
+        self._cursor = cursor
+        self._first: list[Any] = []
+
+    async def prefetch(self) -> None:
+        with contextlib.suppress(StopAsyncIteration):
+            self._first.append(await self._cursor.next())
+
+    async def next(self) -> Any:
+        return self._first.pop() if self._first else await self._cursor.next()
+
+    async def close(self) -> None:
+        await self._cursor.close()
+
+
 Arguments = dict[str, Any]
 Operation = Callable[[Any, Arguments, Entities], Awaitable[Any]]
 _TABLES: dict[type, dict[str, Operation]] = {
@@ -35,7 +54,7 @@ _TABLES: dict[type, dict[str, Operation]] = {
     AsyncClientSession: {},
     AsyncGridFSBucket: {},
     AsyncChangeStream: {},
-    AsyncCursor: {},
+    PrefetchedCursor: {},
     AsyncCommandCursor: {},
 }
 # Deprecated before the asynchronous driver began, or another driver's convenience.
@@ -209,7 +228,7 @@ async def find(collection: Any, arguments: Arguments, entities: Entities) -> Any
 
 @operation(AsyncCollection)
 async def create_find_cursor(collection: Any, arguments: Arguments, entities: Entities) -> Any:
-    cursor = _PrefetchedCursor(collection.find(**keywords(collection.find, arguments, entities)))
+    cursor = PrefetchedCursor(collection.find(**keywords(collection.find, arguments, entities)))
     await cursor.prefetch()
     return _kept(cursor, entities)
 
@@ -259,28 +278,7 @@ async def with_transaction(session: Any, arguments: Arguments, entities: Entitie
 # Cursors and change streams
 
 
-class _PrefetchedCursor(AsyncCursor[Any]):
-    """A find's cursor whose command has run; the driver's own waits for the first document."""
-
-    def __init__(self, cursor: AsyncCursor[Any]) -> None:
-        self._inner = cursor
-        self._first: list[Any] = []
-
-    async def prefetch(self) -> None:
-        with contextlib.suppress(StopAsyncIteration):
-            self._first.append(await self._inner.next())
-
-    async def next(self) -> Any:
-        return self._first.pop() if self._first else await self._inner.next()
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-    def __del__(self) -> None:
-        """Leave it to the inner cursor."""
-
-
-@operation(AsyncChangeStream, AsyncCommandCursor, AsyncCursor)
+@operation(AsyncChangeStream, AsyncCommandCursor, PrefetchedCursor)
 async def iterate_until_document_or_error(
     cursor: Any, arguments: Arguments, entities: Entities
 ) -> Any:
