@@ -34,7 +34,7 @@ async def test_one(odm):
 @pytest.mark.asyncio
 async def test_another_sees_nothing_of_it(odm):
     assert await Page.count() == 0
-    assert odm.database.name.startswith("plugin_")
+    assert odm.database.name.startswith(odm.url.partition("?")[0].rpartition("/")[2] + "_")
 
 @pytest.mark.asyncio
 async def test_a_failure_leaves_nothing_behind_either(odm):
@@ -65,6 +65,13 @@ def test_each_test_has_a_database_of_its_own_which_is_dropped(
 def test_the_fake_is_the_default(pytester: pytest.Pytester) -> None:
     config = pytester.parseconfig()
     assert config.getoption("--odm-url") == "fake:///test"
+
+
+def test_without_the_option_tests_run_on_the_fake(pytester: pytest.Pytester) -> None:
+    pytester.makeini(INI.format(mode="auto"))
+    pytester.makepyfile(TESTS)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2, failed=1)
 
 
 def test_an_embedded_server_is_started_once_for_all_tests(pytester: pytest.Pytester) -> None:
