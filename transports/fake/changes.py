@@ -170,7 +170,7 @@ def open_change_stream(
         raise CommandFailure(
             _NOT_IN_TRANSACTION,
             "Operation not permitted in transaction :: caused by :: Aggregation stage "
-            "$changeStream cannot run within a multi-document transaction",
+            "$changeStream cannot run within a multi-document transaction.",
         )
     options = stages[0]["$changeStream"]
     check_fields("$changeStream", options, _OPTIONS)

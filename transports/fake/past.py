@@ -17,10 +17,10 @@ from transports.fake.errors import CommandFailure
 from transports.fake.indexes import Index
 from transports.fake.oplog import Origin
 from transports.fake.storage import Collection
+from transports.fake.transactions import snapshot_unavailable
 from transports.fake.values import Document
 
 _SNAPSHOT_TOO_OLD: Final = 239
-_SNAPSHOT_UNAVAILABLE: Final = 246
 
 
 class PastCollection:
@@ -34,12 +34,7 @@ class PastCollection:
     def __init__(self, base: Collection, time: int) -> None:
         self.base = base
         if base.created > time:
-            raise CommandFailure(
-                _SNAPSHOT_UNAVAILABLE,
-                "Unable to read from a snapshot due to pending collection catalog changes; please "
-                f"retry the operation. Snapshot timestamp is {render(as_timestamp(time))}. "
-                f"Collection minimum is {render(as_timestamp(base.created))}",
-            )
+            raise snapshot_unavailable(base, time)
         oplog = base.store.oplog
         if time < oplog.forgotten_time:
             raise CommandFailure(

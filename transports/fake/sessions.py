@@ -77,14 +77,22 @@ class Session:
         if number == self.number:
             raise CommandFailure(
                 _INCOMPLETE_HISTORY,
-                f"Retryable write with txnNumber {number} is prohibited on session {self.label} "
-                f"because a transaction with the same txnNumber has already started",
+                "Cannot retry a retryable write that has been converted into a transaction",
             )
         self._advance(number, "retryable")
 
     @property
     def _kind(self) -> str:
         return "retryable write" if self.state == "retryable" else "transaction"
+
+    def _too_old(self, number: int) -> CommandFailure:
+        counter = -1 if self.state == "retryable" else 0
+        return CommandFailure(
+            _TRANSACTION_TOO_OLD,
+            f"Cannot start transaction with {{ txnNumber: {number} }} on session {self.label} "
+            f"because a newer {self._kind} with txnNumberAndRetryCounter {{ txnNumber: "
+            f"{self.number}, txnRetryCounter: {counter} }} has already started on this session.",
+        )
 
     def _advance(self, number: int, state: State) -> None:
         if self.transaction is not None:
@@ -100,12 +108,7 @@ class Session:
             CommandFailure: 225 for an old number, 117 for one that is in use.
         """
         if number < self.number:
-            raise CommandFailure(
-                _TRANSACTION_TOO_OLD,
-                f"Cannot start transaction with {{ txnNumber: {number} }} on session {self.label} "
-                f"because a newer {self._kind} with txnNumber {self.number} has already started "
-                "on this session.",
-            )
+            raise self._too_old(number)
         if number == self.number:
             raise CommandFailure(
                 _CONFLICTING_OPERATION,
@@ -120,8 +123,11 @@ class Session:
         """Return the open transaction of this number; None to commit a committed one again.
 
         Raises:
-            CommandFailure: 251 NoSuchTransaction, 256 TransactionCommitted.
+            CommandFailure: 225 TransactionTooOld, 251 NoSuchTransaction,
+                256 TransactionCommitted.
         """
+        if number < self.number:
+            raise self._too_old(number)
         if number != self.number or self.state in ("none", "retryable"):
             raise no_such_transaction(
                 f"Given transaction number {number} does not match any in-progress transactions. "

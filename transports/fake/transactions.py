@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from transports.fake.bson_text import render
+from transports.fake.clock import as_timestamp
 from transports.fake.errors import WRITE_CONFLICT, CommandFailure
 from transports.fake.indexes import Index, Key
 from transports.fake.namespaces import Namespace
@@ -31,6 +33,17 @@ def write_conflict() -> CommandFailure:
         WRITE_CONFLICT,
         "WriteConflict error: this operation conflicted with another operation. Please retry "
         "your operation or multi-document transaction.",
+        labels=(TRANSIENT,),
+    )
+
+
+def snapshot_unavailable(collection: Collection, time: int) -> CommandFailure:
+    """Return the failure of a read that is older than its collection."""
+    return CommandFailure(
+        _SNAPSHOT_UNAVAILABLE,
+        "Unable to read from a snapshot due to pending collection catalog changes; please retry "
+        f"the operation. Snapshot timestamp is {render(as_timestamp(time))}. Collection minimum is "
+        f"{render(as_timestamp(collection.created))}",
         labels=(TRANSIENT,),
     )
 
@@ -77,12 +90,7 @@ class Transaction:
         view = self.views.get(id(base))
         if view is None:
             if base.created > self.snapshot:
-                raise CommandFailure(
-                    _SNAPSHOT_UNAVAILABLE,
-                    "Unable to read from a snapshot due to pending collection catalog changes; "
-                    "please retry the operation.",
-                    labels=(TRANSIENT,),
-                )
+                raise snapshot_unavailable(base, self.snapshot)
             view = self.views[id(base)] = TransactionCollection(self, base)
         return view
 
@@ -249,12 +257,14 @@ class TransactionCollection:
                     raise index.duplicate_key(self.base.namespace, values)
                 if own is not None and any(other != record for other in own.records(key)):
                     raise index.duplicate_key(self.base.namespace, values)
-                self._check_past(index, key, record)
+                self._check_past(index, key, values, record)
         for overlay in self.base.overlays:
             if overlay is not self:
                 self._check_overlay(overlay, keys)
 
-    def _check_past(self, index: Index, key: Any, record: int | None) -> None:
+    def _check_past(
+        self, index: Index, key: Any, values: tuple[Any, ...], record: int | None
+    ) -> None:
         """Fail where the snapshot still has a key that others have freed since."""
         for other, document in self.past.items():
             if (
@@ -262,7 +272,7 @@ class TransactionCollection:
                 and other != record
                 and any(key == held for held, _ in index.keys(document))
             ):
-                raise write_conflict()
+                raise index.duplicate_key(self.base.namespace, values)
 
     def _check_overlay(
         self, overlay: TransactionCollection, keys: list[tuple[Index, list[Key]]]

@@ -26,6 +26,7 @@ from transports.fake.operation import Operation
 from transports.fake.values import Document, is_number
 
 _ONE_FIELD: Final = 40323
+_NOT_IN_TRANSACTION: Final = 263
 _ONLY_FIRST: Final = 40602
 _NO_COLLECTION_NEEDED: Final = frozenset(
     {
@@ -82,6 +83,9 @@ def run_aggregate(operation: Operation) -> Document:
     concern = command.get("readConcern")
     if stages and concern and concern.get("level") == "linearizable":
         _check_linearizable(concern, next(iter(stages[-1])))
+    last = next(iter(stages[-1])) if stages else ""
+    if operation.transaction is not None and last in ("$out", "$merge"):
+        raise CommandFailure(_NOT_IN_TRANSACTION, f"{last} cannot be used in a transaction")
     reply = run_pipeline(operation, name, stages, size)
     if concern and concern.get("level") == "snapshot" and not operation.transaction:
         reply["cursor"]["atClusterTime"] = snapshot_time(operation)

@@ -21,7 +21,7 @@ from transports.fake.values import Document
 from transports.fake.writes import refuse_view, remove_document
 
 _EXECUTION: Final = "Plan executor error during findAndModify :: caused by :: "
-_UNPREFIXED: Final = frozenset({2, 9, 112, 166, 238, 246, 251})
+_UNPREFIXED: Final = frozenset({2, 9, 166, 238, 246, 251})
 
 
 @command(

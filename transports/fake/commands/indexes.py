@@ -68,8 +68,7 @@ def run_create_indexes(operation: Operation) -> Waiting:
     if not new:
         return {**reply, "note": "all indexes already exist"}
     reply["createdCollectionAutomatically"] = created
-    if operation.transaction is None:
-        reply["commitQuorum"] = command.get("commitQuorum", "votingMembers")
+    reply["commitQuorum"] = command.get("commitQuorum", "votingMembers")
     return reply
 
 

@@ -115,9 +115,7 @@ def load(path: Path) -> list[Document]:
 
 def save(path: Path, conversation: list[Document]) -> None:
     """Write a conversation to its file, one step per line."""
-    lines = [
-        json.dumps(json.loads(json_util.dumps(s, json_options=CANONICAL))) for s in conversation
-    ]
+    lines = [shown(step) for step in conversation]
     path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
 
 
