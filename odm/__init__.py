@@ -68,7 +68,8 @@ if TYPE_CHECKING:
     from odm.fields import Link
     from odm.paging import KeysetPage, Page
     from odm.queries import FindMany, FindOne
-    from odm.repository import Filter, Repository
+    from odm.repository import Repository
+    from odm.repository_base import Filter
     from odm.settings import Settings
     from odm.sorting import Sort
     from odm.watching import Change, Watch
@@ -89,7 +90,8 @@ _OWN = {
     "odm.fields": ("Link",),
     "odm.paging": ("KeysetPage", "Page"),
     "odm.queries": ("FindMany", "FindOne"),
-    "odm.repository": ("Filter", "Repository"),
+    "odm.repository": ("Repository",),
+    "odm.repository_base": ("Filter",),
     "odm.settings": ("Settings",),
     "odm.sorting": ("Sort",),
     "odm.watching": ("Change", "Watch"),

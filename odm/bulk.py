@@ -16,7 +16,7 @@ from odm.binding import entered
 
 if TYPE_CHECKING:
     from odm.document import Document
-    from odm.repository import Repository
+    from odm.repository_base import RepositoryBase
 
 _T = TypeVar("_T", bound="Document")
 
@@ -28,7 +28,7 @@ class Bulk(Generic[_T]):
     (``before_event``) are not run. Documents that were added have their ids afterwards.
     """
 
-    def __init__(self, repository: Repository[_T], *, ordered: bool) -> None:
+    def __init__(self, repository: RepositoryBase[_T], *, ordered: bool) -> None:
         self._repository = repository
         self._ordered = ordered
         self._operations: list[Any] = []

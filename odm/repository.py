@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, cast, overload
+from typing import Any, TypeVar, cast, overload
 
 import beanie
 from beanie.odm.operators.update.general import SetRevisionId
@@ -28,27 +28,20 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from odm import paging, writing
-from odm.binding import entered
 from odm.bulk import Bulk
 from odm.document import Document
 from odm.errors import DocumentNotFound
-from odm.operations import document_scope
 from odm.paging import KeysetPage, Page
 from odm.queries import FindMany
+from odm.repository_base import Filter, RepositoryBase, checked_filters
 from odm.sorting import Sort, sort_order
 from odm.watching import Watch
-
-if TYPE_CHECKING:
-    from odm.connection import Connection
 
 _T = TypeVar("_T", bound=Document)
 _M = TypeVar("_M", bound=BaseModel)
 
-Filter: TypeAlias = Mapping[Any, Any] | bool
-"""A Beanie expression (which a type checker takes for a bool) or a MongoDB filter."""
 
-
-class Repository(Generic[_T]):
+class Repository(RepositoryBase[_T]):
     """The documents of class ``T`` on one connection.
 
     Args:
@@ -59,89 +52,6 @@ class Repository(Generic[_T]):
         TypeError: there is no telling which document class is meant.
         NotConnected: it is not bound on this connection.
     """
-
-    _declared_model: ClassVar[type[Document] | None] = None
-
-    def __init__(self, connection: Connection, model: type[_T] | None = None) -> None:
-        self._connection = connection
-        self._model = self._checked_model(model)
-        connection.binding(self._model)
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        for base in getattr(cls, "__orig_bases__", ()):
-            origin = getattr(base, "__origin__", None)
-            if isinstance(origin, type) and issubclass(origin, Repository):
-                model = base.__args__[0]
-                if isinstance(model, type) and issubclass(model, beanie.Document):
-                    cls._declared_model = cast("type[Document]", model)
-
-    def _checked_model(self, model: Any) -> type[_T]:
-        name = type(self).__name__
-        found = model if model is not None else self._declared_model
-        if found is None:
-            raise TypeError(
-                f"{name} does not say whose repository it is: write"
-                f" 'class PageRepository(Repository[Page])', or Repository(db, Page)"
-            )
-        if not isinstance(found, type) or not issubclass(found, Document):
-            raise TypeError(f"{found!r} is no document class: derive it from odm.Document")
-        declared = self._declared_model
-        if declared is not None and not issubclass(found, declared):
-            raise TypeError(f"{name} is the repository of {declared.__name__}, not {found!r}")
-        return cast("type[_T]", found)
-
-    @property
-    def connection(self) -> Connection:
-        """The connection."""
-        return self._connection
-
-    @property
-    def model(self) -> type[_T]:
-        """The document class."""
-        return self._model
-
-    @property
-    def collection(self) -> Any:
-        """The driver's collection, in the transaction that is running, if any.
-
-        Raises:
-            NotConnected: the connection is closed.
-        """
-        return self._connection.collection(self._model)
-
-    def _scope(self) -> entered:
-        # Fail where the call is made, not where its query is awaited.
-        self._connection.binding(self._model)
-        return entered(self._connection.scope)
-
-    def _document_scope(self, document: _T) -> entered:
-        self._check(document)
-        self._connection.binding(self._model)
-        return entered(document_scope(self._connection, document))
-
-    def _check(self, document: Any) -> None:
-        if not isinstance(document, self._model):
-            raise TypeError(
-                f"this is the repository of {self._model.__name__}, not of"
-                f" {type(document).__name__}: write db.repository({type(document).__name__})"
-                if isinstance(document, beanie.Document)
-                else f"expected a {self._model.__name__}, got {document!r}"
-            )
-
-    def _id_of(self, document_or_id: Any) -> Any:
-        if isinstance(document_or_id, BaseModel):
-            self._check(document_or_id)
-            document_or_id = cast("Any", document_or_id).id
-        if document_or_id is None:
-            raise ValueError(f"this {self._model.__name__} has no id: add it first")
-        return writing.as_id(self._model, document_or_id)
-
-    def _find(self, filters: Iterable[Filter], **options: Any) -> FindMany[_T]:
-        if "sort" in options:
-            options["sort"] = sort_order(options["sort"], id_alias=True) or None
-        with self._scope():
-            return cast("FindMany[_T]", self._model.find_many(*_checked(filters), **options))
 
     # Reading
 
@@ -166,7 +76,7 @@ class Repository(Generic[_T]):
             return await self.first(*filters, sort=sort, fetch_links=fetch_links)
         with self._scope():
             found: _T | None = await self._model.find_one(
-                *_checked(filters), fetch_links=fetch_links
+                *checked_filters(filters), fetch_links=fetch_links
             )
         return found
 
@@ -522,20 +432,7 @@ class Repository(Generic[_T]):
         """Return a transaction of the connection; see `Connection.transaction`."""
         return self._connection.transaction(**options)
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._model.__name__} on {self._connection!r}>"
-
 
 def _revision() -> Any:
     operator: Any = SetRevisionId
     return operator(writing.new_revision())
-
-
-def _checked(filters: Iterable[Any]) -> tuple[Any, ...]:
-    filters = tuple(filters)
-    for given in filters:
-        if not isinstance(given, Mapping):
-            raise TypeError(
-                f"{given!r} is no filter: write {{'field': value}} or Page.field == value"
-            )
-    return filters
