@@ -23,6 +23,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     # Fail points close connections while the driver's monitors make new ones, and it leaves a
     # cancelled one to the garbage collector.
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings(
         "ignore:Exception ignored in. <(socket|function _SelectorTransport)"
         ":pytest.PytestUnraisableExceptionWarning"

@@ -58,10 +58,7 @@ async def test_replica_set_of_another_name_says_which_option(mongod_uri: str) ->
 
 
 # PyMongo 4.13 leaves the refused connection to the garbage collector.
-@pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <(socket|function _SelectorTransport)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 async def test_refused_credentials_are_told_without_showing_them(mongod_uri: str) -> None:
     url = mongod_uri.replace("mongodb://", "mongodb://nobody:hunter2@")
 
