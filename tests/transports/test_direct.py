@@ -8,6 +8,13 @@ import pytest
 from transports import open_transport
 from transports.errors import AuthenticationRefused, InvalidURL, ServerUnreachable
 
+# The driver leaves a connection whose handshake was cancelled to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning",
+    "ignore:Exception ignored in. <(socket|function _SelectorTransport)"
+    ":pytest.PytestUnraisableExceptionWarning",
+)
+
 
 async def test_reaches_the_database_that_the_url_names(mongod_uri: str) -> None:
     async with open_transport(mongod_uri.replace("/?", "/direct_test?")) as transport:
@@ -57,8 +64,6 @@ async def test_replica_set_of_another_name_says_which_option(mongod_uri: str) ->
         await open_transport(url).open()
 
 
-# PyMongo 4.13 leaves the refused connection to the garbage collector.
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 async def test_refused_credentials_are_told_without_showing_them(mongod_uri: str) -> None:
     url = mongod_uri.replace("mongodb://", "mongodb://nobody:hunter2@")
 
