@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 import pytest
@@ -22,6 +22,8 @@ from models import (
 )
 from odm import AmbiguousConnection, Connection, Document, Indexed, NotConnected, connect
 
+UrlOf = Callable[[str, str], str]
+
 
 class Thing(Document):
     name: Annotated[str, Indexed(unique=True)]
@@ -36,10 +38,9 @@ pytestmark = pytest.mark.models([Thing])
 
 @pytest.fixture(params=["direct", "fake"])
 async def other(
-    request: pytest.FixtureRequest, url_of: object, database_name: str
+    request: pytest.FixtureRequest, url_of: UrlOf, database_name: str
 ) -> AsyncIterator[Connection]:
     """A second connection, over another transport, that has bound the same class."""
-    assert callable(url_of)
     name = f"{database_name}_other"
     if request.param == "direct":
         request.getfixturevalue("used_databases").append(name)
@@ -128,10 +129,9 @@ async def test_transaction_of_one_leaves_the_other_alone(db: Connection, other: 
 
 
 async def test_two_databases_over_one_transport(
-    db: Connection, transport: str, url_of: object, database_name: str,
+    db: Connection, transport: str, url_of: UrlOf, database_name: str,
     request: pytest.FixtureRequest,
 ) -> None:  # fmt: skip
-    assert callable(url_of)
     name = f"{database_name}_tenant"
     if transport != "fake":
         request.getfixturevalue("used_databases").append(name)
@@ -145,10 +145,7 @@ async def test_two_databases_over_one_transport(
     assert await db.repository(Thing).count() == 1
 
 
-async def test_closed_connection_is_told(
-    transport: str, url_of: object, database_name: str
-) -> None:
-    assert callable(url_of)
+async def test_closed_connection_is_told(transport: str, url_of: UrlOf, database_name: str) -> None:
     connection = await connect(url_of(transport, database_name), models=[Thing])
     things = connection.repository(Thing)
     query = things.find()
@@ -163,9 +160,8 @@ async def test_closed_connection_is_told(
 
 
 async def test_reconnecting_finds_what_was_stored(
-    db: Connection, transport: str, url_of: object, database_name: str
+    db: Connection, transport: str, url_of: UrlOf, database_name: str
 ) -> None:
-    assert callable(url_of)
     await db.repository(Thing).add(Thing(name="a"))
     async with connect(url_of(transport, database_name), models=[Thing]) as again:
         things = again.repository(Thing)
@@ -176,10 +172,9 @@ async def test_reconnecting_finds_what_was_stored(
 
 @pytest.mark.models(ALL_MODELS)
 async def test_seeded_world_answers_as_on_the_reference(
-    db: Connection, url_of: object, database_name: str, used_databases: list[str]
+    db: Connection, url_of: UrlOf, database_name: str, used_databases: list[str]
 ) -> None:
     """The same script, the same answers: over this transport and directly."""
-    assert callable(url_of)
 
     async def script(connection: Connection) -> list[object]:
         counts = await seed(connection, pages=24, seed=3)
