@@ -235,13 +235,6 @@ PIPELINES: dict[str, tuple[list[dict[str, Any]], list[Any]]] = {
                                                                              "price": 1}}],
         [{"price": 5.0}, {"price": 4.0}],
     ),
-    "window": (
-        [{"$setWindowFields": {"partitionBy": "$shop", "sortBy": {"price": 1},
-                               "output": {"rank": {"$rank": {}}}}},
-         {"$match": {"rank": 2}}, {"$sort": {"shop": 1}},
-         {"$project": {"_id": 0, "shop": 1, "item": 1}}],
-        [{"shop": "north", "item": "tea"}, {"shop": "south", "item": "honey"}],
-    ),
 }  # fmt: skip
 
 
@@ -249,6 +242,32 @@ PIPELINES: dict[str, tuple[list[dict[str, Any]], list[Any]]] = {
 async def test_stages(db: Connection) -> None:
     for name, (pipeline, expected) in PIPELINES.items():
         assert await run(db, pipeline) == expected, name
+
+
+@pytest.mark.differs("fake", reason="the fake refuses $setWindowFields so far")
+@pytest.mark.usefixtures("sales")
+async def test_window_functions(db: Connection) -> None:
+    window = {
+        "partitionBy": "$shop",
+        "sortBy": {"price": 1},
+        "output": {
+            "rank": {"$rank": {}},
+            "sum": {"$sum": "$pieces", "window": {"documents": ["unbounded", "current"]}},
+        },
+    }
+    found = await run(
+        db,
+        [
+            {"$setWindowFields": window},
+            {"$match": {"rank": 2}},
+            {"$sort": {"shop": 1}},
+            {"$project": {"_id": 0, "shop": 1, "item": 1, "sum": 1}},
+        ],
+    )
+    assert found == [
+        {"shop": "north", "item": "tea", "sum": 3},
+        {"shop": "south", "item": "honey", "sum": 4},
+    ]
 
 
 @pytest.mark.usefixtures("sales")

@@ -343,7 +343,6 @@ QUERIES: list[tuple[dict[str, Any], list[int]]] = [
         ({"n": {"$type": "number"}}, [1, 2, 3]),
         ({"n": {"$bitsAllSet": 1}}, [1, 3]),
         ({"$expr": {"$gt": ["$n", 2]}}, [3]),
-        ({"$jsonSchema": {"required": ["sub"]}}, [1, 2]),
         ({"missing": {"$gt": 0}}, []),
     ]  # fmt: skip
 
@@ -363,6 +362,23 @@ async def test_query_operators(db: Connection) -> None:
     for query, expected in QUERIES:
         found = await db.database["c"].find(query, sort=[("_id", 1)]).to_list()
         assert [document["_id"] for document in found] == expected, query
+
+
+async def test_json_schema_is_a_query_too(db: Connection) -> None:
+    await db.database["c"].insert_many(
+        [{"_id": 1, "n": 1, "tags": ["a"]}, {"_id": 2, "n": "x"}, {"_id": 3, "tags": [1]}]
+    )
+    schema = {
+        "required": ["n"],
+        "properties": {
+            "n": {"bsonType": ["int", "string"], "minimum": 0},
+            "tags": {"items": {"bsonType": "string"}},
+        },
+    }
+    found = await db.database["c"].find({"$jsonSchema": schema}).to_list()
+    assert [document["_id"] for document in found] == [1, 2]
+    negated = await db.database["c"].find({"$nor": [{"$jsonSchema": schema}]}).to_list()
+    assert [document["_id"] for document in negated] == [3]
 
 
 # Databases, collections, commands
