@@ -14,7 +14,7 @@ from transports.fake.fetching import first_batch
 from transports.fake.matcher import Matcher, compile_filter
 from transports.fake.operation import Operation
 from transports.fake.pipeline import compile_pipeline
-from transports.fake.plan import Candidate, candidates
+from transports.fake.plan import Candidate, candidates, check_text_index
 from transports.fake.storage import CollectionView
 from transports.fake.values import Document
 from transports.fake.views import resolve
@@ -51,6 +51,8 @@ def pipeline_documents(
     if name:
         view, name, prefix = resolve(operation, named, name)
     collation = operation.collation(requested)
+    if stages and type(stages[0].get("$match")) is dict:
+        check_text_index(view, stages[0]["$match"])
     variables = operation.variables()
     pipeline = compile_pipeline(
         [*prefix, *stages], collation=collation, variables=variables, database=named

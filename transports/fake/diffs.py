@@ -20,6 +20,8 @@ from transports.fake.wire import CODEC
 
 _APPENDED: Final = "append"
 _WHOLE: Final = "whole"
+_ENTRY_BYTES: Final = 15
+"""What an oplog entry has around a diff; the server counts it against the diff."""
 
 
 def _identical(left: Any, right: Any) -> bool:
@@ -33,10 +35,10 @@ def _size(value: Any) -> int:
     return len(bson.encode(value, codec_options=CODEC))
 
 
-def compared(old: Any, new: Any) -> Document | None:
-    """Return the diff of two documents or two arrays; None if it would be no smaller."""
-    diff = _compared_array(old, new) if type(new) is list else _compared_document(old, new)
-    return None if diff and _size(diff) >= _size(new) else diff
+def compared(old: Document, new: Document) -> Document | None:
+    """Return the diff of two documents; None if it is not worth it and the document is replaced."""
+    diff = _compared_document(old, new)
+    return None if diff and _size(diff) + _ENTRY_BYTES > _size(new) else diff
 
 
 def _compared_document(old: Document, new: Document) -> Document:
@@ -72,9 +74,13 @@ def _compared_array(old: list[Any], new: list[Any]) -> Document:
 
 
 def _embedded(before: Any, value: Any) -> Document | None:
-    if type(before) is type(value) and type(value) in (dict, list):
-        return compared(before, value)
-    return None
+    if type(before) is not type(value) or type(value) not in (dict, list):
+        return None
+    if type(value) is dict:
+        diff = _compared_document(before, value)
+    else:
+        diff = _compared_array(before, value)
+    return None if diff and _size(diff) >= _size(value) else diff
 
 
 def _assembled(

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from transports.fake.bson_text import render_document
 from transports.fake.collation import Collation
-from transports.fake.errors import BAD_VALUE, CommandFailure
+from transports.fake.errors import BAD_VALUE, INDEX_NOT_FOUND, CommandFailure
 from transports.fake.index_order import range_of
 from transports.fake.indexes import Index
 from transports.fake.matcher import Matcher
@@ -57,6 +57,19 @@ def candidates(
         if condition is not MISSING and _serves_range(index, condition, collation):
             return index_scan(view, index, condition)
     return list(view.scan())
+
+
+def check_text_index(view: CollectionView | None, query: Document) -> None:
+    """Refuse a text search where no text index is.
+
+    Raises:
+        CommandFailure: 27 IndexNotFound.
+    """
+    if "$text" in query and (
+        view is None
+        or not any("_fts" in index.pattern for index in view.collection.indexes.values())
+    ):
+        raise CommandFailure(INDEX_NOT_FOUND, "text index required for $text query")
 
 
 def _conditions(query: Document) -> Document:

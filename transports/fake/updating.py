@@ -13,7 +13,7 @@ from typing import Any, Final
 from transports.fake.errors import FAILED_TO_PARSE, INVALID_OPTIONS, CommandFailure
 from transports.fake.matcher import Match, Matcher, compile_filter
 from transports.fake.operation import Operation
-from transports.fake.plan import candidates
+from transports.fake.plan import candidates, check_text_index
 from transports.fake.sort import compile_sort
 from transports.fake.storage import CollectionView
 from transports.fake.update import Update, compile_update, seed_upsert
@@ -93,6 +93,7 @@ class Updater:
                     "Constant values may only be specified for pipeline updates",
                 )
             variables = {**variables, **operation.evaluate(statement.constants)}
+        check_text_index(self.view, statement.q)
         matcher = compile_filter(
             statement.q, collation=self.collation, let=variables, now=operation.now
         )

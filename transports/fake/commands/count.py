@@ -15,7 +15,7 @@ from transports.fake.matcher import compile_filter
 from transports.fake.namespaces import collection_name
 from transports.fake.operation import Operation
 from transports.fake.paths import array_index
-from transports.fake.plan import candidates
+from transports.fake.plan import candidates, check_text_index
 from transports.fake.storage import CollectionView
 from transports.fake.values import MISSING, Document, hash_key, sort_key
 from transports.fake.views import read_view
@@ -59,6 +59,7 @@ def _as_from_view(view: CollectionView | None, reply: Document) -> Document:
 def _count(operation: Operation, name: str, query: Document) -> int:
     view = operation.find(name)
     collation = operation.collation(view)
+    check_text_index(view, query)
     matcher = compile_filter(query, collation=collation, now=operation.now)
     if view is None:
         return 0
@@ -97,6 +98,7 @@ def run_distinct(operation: Operation) -> Document:
     key, query = command["key"], command.get("query") or {}
     view = operation.find(name)
     collation = operation.collation(view)
+    check_text_index(view, query)
     matcher = compile_filter(query, collation=collation, now=operation.now)
     if not key:
         raise CommandFailure(_EMPTY_PATH, "FieldPath cannot be constructed with empty string")

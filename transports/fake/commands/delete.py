@@ -17,7 +17,7 @@ from transports.fake.errors import (
 from transports.fake.matcher import compile_filter
 from transports.fake.namespaces import check_writable, collection_name
 from transports.fake.operation import Operation, Waiting
-from transports.fake.plan import candidates
+from transports.fake.plan import candidates, check_text_index
 from transports.fake.statements import Statements, until_free
 from transports.fake.values import Document
 from transports.fake.writes import refuse_view, remove_document
@@ -88,6 +88,7 @@ def _remove(operation: Operation, name: str, delete: Document) -> int:
     view = operation.find(name)
     refuse_view(view)
     collation = operation.collation(view, delete.get("collation"))
+    check_text_index(view, delete["q"])
     matcher = compile_filter(
         delete["q"], collation=collation, let=operation.variables(), now=operation.now
     )

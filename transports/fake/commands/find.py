@@ -24,7 +24,7 @@ from transports.fake.fetching import first_batch, snapshot_time
 from transports.fake.matcher import Matcher, compile_filter
 from transports.fake.namespaces import collection_name
 from transports.fake.operation import Operation
-from transports.fake.plan import bounded, candidates, index_scan, sorting_index
+from transports.fake.plan import bounded, candidates, check_text_index, index_scan, sorting_index
 from transports.fake.projection import compile_projection
 from transports.fake.sort import compile_sort
 from transports.fake.storage import Collection, CollectionView
@@ -147,6 +147,7 @@ class _Query:
         self.filter: Document = command.get("filter") or {}
         self.collation = operation.collation(view)
         variables = operation.variables()
+        check_text_index(view, self.filter)
         self.matcher: Matcher = compile_filter(
             self.filter,
             collation=self.collation,
