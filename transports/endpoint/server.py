@@ -148,13 +148,13 @@ class Endpoint:
             await self._read_the_rest()
             for connection in tuple(self.connections):
                 connection.end(spare_unacknowledged=True)
+            await self.topology.aclose()
             await self._wait_for_tasks()
         finally:
             self._abandon()
             self._state = "closed"
             self._closed.set()
         await self._wait_for_tasks()
-        await self.topology.aclose()
 
     def _stop_listening(self) -> None:
         for listener in self._listeners.values():

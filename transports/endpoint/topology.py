@@ -144,7 +144,15 @@ class Topology:
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self._describe(self._doubts))
             self._refreshing.add_done_callback(self._refreshed)
-        return await asyncio.shield(self._refreshing)
+        refreshing = self._refreshing
+        try:
+            return await asyncio.shield(refreshing)
+        except asyncio.CancelledError:
+            if refreshing.cancelled() and not _is_being_cancelled():
+                raise CarriageError(
+                    "the endpoint is closing", code=91, code_name="ShutdownInProgress"
+                ) from None
+            raise
 
     def _refreshed(self, task: asyncio.Task[_Described]) -> None:
         self._refreshing = None
@@ -178,3 +186,8 @@ class Topology:
         times = {k: member.hello[k] for k in ("$clusterTime", "operationTime") if k in member.hello}
         if times:
             self.read(bson.encode(times))
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import pymongo
 import pytest
 from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.errors import NotPrimaryError, OperationFailure, ServerSelectionTimeoutError
@@ -240,28 +239,27 @@ async def test_the_driver_s_error_carries_the_reason(endpoint: Any, backend: Any
             await client.admin.command("ping")
 
 
-async def test_a_member_that_is_down_says_so(endpoint: Any, backend: Any, members: Any) -> None:
+async def test_a_member_that_is_down_says_so(
+    endpoint: Any, backend: Any, connect: Any, members: Any
+) -> None:
     primary, secondary = members("DB1.example:27017", "db2.example:27017")
     down = {"ok": 0.0, "errmsg": "db2 is down", "code": 6, "codeName": "HostUnreachable"}
     backend.deployment = Deployment(
         members=(primary, Member(address=secondary.address, hello=down))
     )
     endpoint.topology.doubt()
-    async with Client(endpoint.uri) as client:
-        await client.admin.command("ping")
-        with (
-            pymongo.timeout(0.2),
-            pytest.raises(ServerSelectionTimeoutError, match="db2 is down"),
-        ):
-            await client.shop.command("count", "c", read_preference=ReadPreference.SECONDARY)
+    one, other = [await connect(address) for address in endpoint.addresses().values()]
+    assert (await one.command({"hello": 1}))["ok"] == 1.0
+    assert await other.command({"hello": 1}) == down
 
 
-async def test_the_age_of_a_description_can_be_bounded(backend: Any) -> None:
+async def test_the_age_of_a_description_can_be_bounded(backend: Any, connect: Any) -> None:
     async with Endpoint(backend, deployment_max_age_s=0) as endpoint:
+        client = await connect(next(iter(endpoint.addresses().values())))
         before = backend.describes
-        async with Client(endpoint.uri) as client:
-            await client.admin.command("ping")
-        assert backend.describes > before
+        for _ in range(3):
+            await client.command({"hello": 1})
+        assert backend.describes == before + 3
 
 
 async def test_it_counts(endpoint: Any, connect: Any) -> None:
@@ -351,6 +349,44 @@ async def test_closing_that_is_cancelled_still_closes(
     assert not directory.exists()
     assert await client.is_closed()
     await endpoint.aclose()
+
+
+async def test_closing_does_not_wait_for_a_description(
+    endpoint: Any, backend: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT_S", 600)
+    client = await connect()
+    asked = asyncio.Event()
+
+    async def describe() -> Deployment:
+        asked.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("unreachable")
+
+    backend.describe = describe
+    endpoint.topology.doubt()
+    client.send({"hello": 1})
+    await asked.wait()
+    async with asyncio.timeout(30):
+        await endpoint.aclose()
+    assert await client.is_closed()
+
+
+async def test_closing_while_it_starts_says_so(backend: Any) -> None:
+    endpoint = Endpoint(backend)
+    asked = asyncio.Event()
+
+    async def describe() -> Deployment:
+        asked.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("unreachable")
+
+    backend.describe = describe
+    starting = asyncio.create_task(endpoint.start())
+    await asked.wait()
+    await endpoint.aclose()
+    with pytest.raises(CarriageError, match="is closing"):
+        await starting
 
 
 async def test_starting_that_is_cancelled_leaves_nothing_open(backend: Any) -> None:

@@ -196,8 +196,9 @@ async def test_closing_ends_a_refresh() -> None:
     waiting = asyncio.create_task(topology.current())
     await backend.asked.wait()
     await topology.aclose()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(CarriageError, match="is closing") as caught:
         await waiting
+    assert caught.value.code == 91
 
 
 async def test_listeners_follow_before_anybody_sees_a_description() -> None:
