@@ -135,7 +135,6 @@ async def test_refused_commands(db: Connection, failure_of: FailureOf) -> None:
     }
 
 
-@pytest.mark.differs("fake", reason="the fake refuses $text so far")
 async def test_text_search_needs_an_index(db: Connection, failure_of: FailureOf) -> None:
     await _prepare(db)
     command = {"find": "c", "filter": {"$text": {"$search": "x"}}}
