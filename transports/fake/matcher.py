@@ -274,8 +274,30 @@ TOP_LEVEL: Final[dict[str, Callable[[Any, Scope], Node]]] = {
 _ORDER: Final = {
     name: place
     for place, name in enumerate(
-        "$and $or $elemMatch $size $eq $lte $lt $gt $gte $regex $mod $exists $in $bitsAllSet "
-        "$bitsAllClear $bitsAnySet $bitsAnyClear $not $ne $nin $nor $type".split()
+        [
+            "$and",
+            "$or",
+            "$elemMatch",
+            "$size",
+            "$eq",
+            "$lte",
+            "$lt",
+            "$gt",
+            "$gte",
+            "$regex",
+            "$mod",
+            "$exists",
+            "$in",
+            "$bitsAllSet",
+            "$bitsAllClear",
+            "$bitsAnySet",
+            "$bitsAnyClear",
+            "$not",
+            "$ne",
+            "$nin",
+            "$nor",
+            "$type",
+        ]
     )
 }
 

@@ -167,11 +167,7 @@ def expression_value(document: Any, parts: Parts) -> Any:
             value = value.get(part, MISSING)
         elif kind is list:
             rest = parts[at:]
-            mapped = [
-                expression_value(element, rest)
-                for element in value
-                if type(element) is dict or type(element) is list
-            ]
+            mapped = [expression_value(element, rest) for element in value if type(element) is dict]
             return [element for element in mapped if element is not MISSING]
         else:
             return MISSING

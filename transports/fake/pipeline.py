@@ -6,10 +6,17 @@ Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation-pipelin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from transports.fake.collation import Collation
-from transports.fake.errors import FAILED_TO_PARSE, TYPE_MISMATCH, CommandFailure, unsupported
+from transports.fake.errors import (
+    FAILED_TO_PARSE,
+    INVALID_NAMESPACE,
+    TYPE_MISMATCH,
+    CommandFailure,
+    unsupported,
+)
 from transports.fake.matcher import Matcher
 from transports.fake.stages.context import CompiledStages, Context, Run, Stage
 from transports.fake.stages.environment import Environment
@@ -26,6 +33,9 @@ _NOT_IN: Final = {
     "$lookup": frozenset({"$out", "$merge"}),
     "$unionWith": frozenset({"$out", "$merge"}),
 }
+_PUSHED_DOWN: Final = frozenset(
+    {"$match", "$sort", "$limit", "$skip", "$project", "$group", "$lookup"}
+)
 _NESTING_CODE: Final = {"$facet": 40600, "$lookup": 51047, "$unionWith": 31441}
 
 
@@ -46,6 +56,7 @@ class Pipeline:
             compile_match(first["$match"], context) if "$match" in first else None
         )
         self.reads_source = not (first.keys() & SOURCES or "$documents" in first)
+        self._makes_documents = "$documents" in first
         self.writes: tuple[str, str | None, str] | None = None
         last = dict(pipeline[-1]) if pipeline else {}
         for name in _WRITERS:
@@ -57,6 +68,11 @@ class Pipeline:
 
         A last ``$out`` or ``$merge`` writes when this is called and yields nothing.
         """
+        if self._makes_documents and env.collection:
+            raise CommandFailure(
+                INVALID_NAMESPACE,
+                "'$documents' can only be run with database-level aggregate",
+            )
         return self._stages(source, Run(env, {"NOW": env.now, **env.variables}))
 
 
@@ -87,6 +103,7 @@ def compile_stages(pipeline: Sequence[Any], context: Context) -> CompiledStages:
     if type(pipeline) is not list:
         raise CommandFailure(TYPE_MISMATCH, "'pipeline' option must be specified as an array")
     stages = []
+    pushed_down = context.inside is None
     for position, given in enumerate(pipeline):
         if type(given) is not dict:
             raise CommandFailure(
@@ -98,7 +115,11 @@ def compile_stages(pipeline: Sequence[Any], context: Context) -> CompiledStages:
             )
         name, spec = next(iter(given.items()))
         _check_place(name, position, len(pipeline), context)
-        stages.append(_stage(name, spec, context))
+        pushed_down = (
+            pushed_down and name in _PUSHED_DOWN and not (type(spec) is dict and "pipeline" in spec)
+        )
+        here = pushed_down and not _unwinds_next(pipeline, position)
+        stages.append(_stage(name, spec, replace(context, pushed_down=here)))
 
     def run(source: Iterable[Document], run: Run) -> Iterator[Document]:
         documents = source
@@ -107,6 +128,11 @@ def compile_stages(pipeline: Sequence[Any], context: Context) -> CompiledStages:
         return iter(documents)
 
     return run
+
+
+def _unwinds_next(pipeline: Sequence[Any], position: int) -> bool:
+    following = pipeline[position + 1 : position + 2]
+    return bool(following) and type(following[0]) is dict and "$unwind" in following[0]
 
 
 def _check_place(name: str, position: int, length: int, context: Context) -> None:

@@ -48,7 +48,8 @@ def _leaves(spec: Mapping[str, Any], prefix: Parts = ()) -> Leaves:
         if name.startswith("$"):
             raise CommandFailure(
                 16410,
-                f"FieldPath field names may not start with '$'. Consider using $getField or $setField. {name}",
+                "FieldPath field names may not start with '$'. Consider using $getField or "
+                f"$setField. {name}",
             )
         bare = name.removesuffix(".$")
         if ".$." in bare:
@@ -63,7 +64,8 @@ def _leaves(spec: Mapping[str, Any], prefix: Parts = ()) -> Leaves:
             if not value:
                 raise CommandFailure(
                     51270,
-                    f"An empty sub-projection is not a valid value. Found empty object at path {'.'.join(parts)}",
+                    "An empty sub-projection is not a valid value. Found empty object at path "
+                    f"{'.'.join(parts)}",
                 )
             found += _leaves(value, parts)
         else:
@@ -250,7 +252,8 @@ def _matched_element(value: Any, match: Match | None) -> Any:
     if match.written_index >= len(value):
         raise CommandFailure(
             51247,
-            "Executor error during find command :: caused by :: positional operator '.$' element mismatch",
+            "Executor error during find command :: caused by :: positional operator '.$' "
+            "element mismatch",
         )
     return [value[match.written_index]]
 

@@ -251,7 +251,8 @@ def _check_parts(
 ) -> None:
     if is_positional(parts[0]):
         raise bad_value(
-            f"Cannot have array filter identifier (i.e. '$[<id>]') element in the first position in path '{path}'"
+            "Cannot have array filter identifier (i.e. '$[<id>]') element in the first "
+            f"position in path '{path}'"
         )
     if sum(part == "$" for part in parts) > 1:
         raise bad_value(f"Too many positional (i.e. '$') elements found in path '{path}'")
@@ -278,7 +279,8 @@ def _array_filters(
         if len(names) > 1:
             raise CommandFailure(
                 FAILED_TO_PARSE,
-                "Error parsing array filter :: caused by :: Expected a single top-level field name, "
+                "Error parsing array filter :: caused by :: Expected a single top-level field "
+                "name, "
                 f"found '{names[0]}' and '{names[1]}'",
             )
         name = names[0]

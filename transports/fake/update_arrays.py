@@ -30,7 +30,7 @@ def _each(operand: Any) -> list[Any] | None:
     """Return the values of ``$each``; None if the operand is one plain value."""
     if type(operand) is not dict or "$each" not in operand:
         return None
-    values = operand["$each"]
+    values: list[Any] = operand["$each"]
     if type(values) is not list:
         raise bad_value(
             "The argument to $each in $push must be an array but it was of type: "
@@ -67,7 +67,7 @@ def push(operand: Any, collation: Collation | None) -> Change:
 
     def change(array: list[Any]) -> list[Any]:
         at = len(array) if position is None else position
-        result = array[:at] + added + array[at:]
+        result: list[Any] = array[:at] + added + array[at:]
         if order is not None:
             result = order(result)
         if cut is not None:
@@ -89,7 +89,8 @@ def _order(spec: Any, collation: Collation | None) -> Change:
         _check_way(spec)
     else:
         raise bad_value(
-            "The $sort is invalid: use 1/-1 to sort the whole element, or {field:1/-1} to sort embedded fields"
+            "The $sort is invalid: use 1/-1 to sort the whole element, or {field:1/-1} to sort "
+            "embedded fields"
         )
     return compile_value_order(spec, collation)
 

@@ -171,7 +171,8 @@ def current_date(operand: Any, setting: Setting) -> Modifier:
             )
     elif type(operand) is not bool:
         raise bad_value(
-            f"{type_name(operand)} is not valid type for $currentDate. Please use a boolean ('true') "
+            f"{type_name(operand)} is not valid type for $currentDate. Please use a boolean "
+            "('true') "
             "or a $type expression ({$type: 'timestamp/date'})."
         )
     now: Any = setting.now
@@ -185,11 +186,13 @@ def bit(operand: Any, setting: Setting) -> Modifier:
     if type(operand) is not dict:
         raise bad_value(
             "The $bit modifier is not compatible with a "
-            f"{type_name(operand)}. You must pass in an embedded document: {{$bit: {{field: {{and/or/xor: #}}}}"
+            f"{type_name(operand)}. You must pass in an embedded document: {{$bit: {{field: "
+            f"{{and/or/xor: #}}}}"
         )
     if not operand:
         raise bad_value(
-            "You must pass in at least one bitwise operation. The format is: {$bit: {field: {and/or/xor: #}}"
+            "You must pass in at least one bitwise operation. The format is: "
+            "{$bit: {field: {and/or/xor: #}}"
         )
     for name, number in operand.items():
         if name not in ("and", "or", "xor"):
@@ -199,7 +202,8 @@ def bit(operand: Any, setting: Setting) -> Modifier:
             )
         if type(number) not in (int, Int64):
             raise bad_value(
-                f"The $bit modifier field must be an Integer(32/64 bit); a '{type_name(number)}' is not supported here"
+                "The $bit modifier field must be an Integer(32/64 bit); a "
+                f"'{type_name(number)}' is not supported here"
             )
 
     def change(value: Any, path: str, key: Any) -> Any:

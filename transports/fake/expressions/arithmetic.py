@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from bson import DatetimeMS, Decimal128, Int64
 
-from transports.fake.errors import CommandFailure
+from transports.fake.errors import TYPE_MISMATCH, CommandFailure
+from transports.fake.expressions import decimal_functions as exact
 from transports.fake.expressions.numbers import (
     DECIMAL,
     Sum,
@@ -50,15 +51,15 @@ def _date_of(milliseconds: Any) -> DatetimeMS:
     return DatetimeMS(value)
 
 
-def _rounded_ms(value: Any) -> int:
-    """Return a number added to a date as whole milliseconds, halves away from zero."""
+def _milliseconds(value: Any) -> int:
+    """Return a number taken from a date as whole milliseconds, cut towards zero."""
     kind = type(value)
     if kind is float:
         if math.isnan(value) or math.isinf(value):
-            raise CommandFailure(15, "date overflow in $add")
-        return math.floor(value + 0.5) if value >= 0 else math.ceil(value - 0.5)
+            raise CommandFailure(15, "date overflow")
+        return int(value)
     if kind is Decimal128:
-        return int(value.to_decimal().to_integral_value())
+        return int(value.to_decimal().to_integral_value(ROUND_HALF_EVEN))
     return int(value)
 
 
@@ -66,7 +67,8 @@ def add(values: list[Any]) -> Any:
     """``$add``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/add/."""
     if len(values) == 2:
         left, right = values
-        if type(left) in NUMBER_TYPES and type(right) in NUMBER_TYPES:
+        kind, other = type(left), type(right)
+        if kind in NUMBER_TYPES and other in NUMBER_TYPES and Decimal128 not in (kind, other):
             return add_numbers(left, right)
     total = Sum()
     date: int | None = None
@@ -82,12 +84,15 @@ def add(values: list[Any]) -> Any:
             date = int(value)
         else:
             raise CommandFailure(
-                16554,
-                f"$add only supports numeric or date types, not {type_name(value)}",
+                16554, f"$add only supports numeric or date types, not {type_name(value)}"
             )
     if date is None:
         return total.result()
-    return _date_of(date + _rounded_ms(total.result()))
+    result = total.result()
+    if type(result) is Decimal128:
+        # The date itself is added as a decimal, and halves go to the even neighbour.
+        return _date_of((result.to_decimal() + date).to_integral_value(ROUND_HALF_EVEN))
+    return _date_of(date + _milliseconds(result))
 
 
 def subtract(left: Any, right: Any) -> Any:
@@ -100,8 +105,10 @@ def subtract(left: Any, right: Any) -> Any:
         if type(right) is DatetimeMS:
             return Int64(int(left) - int(right))
         if type(right) in NUMBER_TYPES:
-            return _date_of(int(left) - _rounded_ms(right))
-    raise CommandFailure(16556, f"can't $subtract {type_name(right)} from {type_name(left)}")
+            return _date_of(int(left) - _milliseconds(right))
+    raise CommandFailure(
+        TYPE_MISMATCH, f"can't $subtract {type_name(right)} from {type_name(left)}"
+    )
 
 
 def multiply_all(values: list[Any]) -> Any:
@@ -112,7 +119,7 @@ def multiply_all(values: list[Any]) -> Any:
             return None
         if type(value) not in NUMBER_TYPES:
             raise CommandFailure(
-                16555, f"$multiply only supports numeric types, not {type_name(value)}"
+                TYPE_MISMATCH, f"$multiply only supports numeric types, not {type_name(value)}"
             )
         product = multiply(product, value)
     return product
@@ -129,7 +136,7 @@ def divide(left: Any, right: Any) -> Any:
     if is_nullish(left) or is_nullish(right):
         return None
     raise CommandFailure(
-        16609,
+        TYPE_MISMATCH,
         f"$divide only supports numeric types, not {type_name(left)} and {type_name(right)}",
     )
 
@@ -137,26 +144,29 @@ def divide(left: Any, right: Any) -> Any:
 def mod(left: Any, right: Any) -> Any:
     """``$mod``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/mod/."""
     if type(left) in NUMBER_TYPES and type(right) in NUMBER_TYPES:
-        if is_zero(right):
-            raise CommandFailure(16610, "can't $mod by zero")
         kind = widest(left, right)
+        if is_zero(right):
+            code = 5733415 if kind is Decimal128 else 16610
+            raise CommandFailure(code, "can't $mod by zero")
         if kind is Decimal128:
             return decimal_value(DECIMAL.remainder(to_decimal(left), to_decimal(right)))
-        if kind is float:
+        if type(left) is float or (type(right) is float and not _is_int32(right)):
             left, right = float(left), float(right)
             if math.isinf(left) or math.isnan(left) or math.isnan(right):
                 return math.nan
-            whole_left, whole_right = whole(left), whole(right)
-            if whole_left is None or whole_right is None:
-                return math.fmod(left, right)
             return math.fmod(left, right)
         remainder = abs(int(left)) % abs(int(right))
-        return integer(-remainder if left < 0 else remainder, wide=kind is Int64)
+        wide = Int64 in (type(left), type(right))
+        return integer(-remainder if left < 0 else remainder, wide=wide)
     if is_nullish(left) or is_nullish(right):
         return None
     raise CommandFailure(
         16611, f"$mod only supports numeric types, not {type_name(left)} and {type_name(right)}"
     )
+
+
+def _is_int32(value: float) -> bool:
+    return value.is_integer() and -(2**31) <= value < 2**31
 
 
 def _number(name: str, value: Any) -> Any:
@@ -194,6 +204,8 @@ def _rounding(name: str, decimal_mode: str, function: Callable[[float], int]) ->
             number = value.to_decimal()
             if not number.is_finite():
                 return value
+            if number.adjusted() >= DECIMAL.prec:
+                return Decimal128("NaN")  # the server's library cannot, and says so this way
             return Decimal128(number.to_integral_value(decimal_mode))
         return value
 
@@ -211,7 +223,9 @@ def _to_place(name: str, decimal_mode: str) -> Callable[..., Any]:
             raise CommandFailure(
                 51081, f"{name} only supports numeric types, not {type_name(value)}"
             )
-        digits = whole(place) if type(place) in NUMBER_TYPES else None
+        if type(place) not in NUMBER_TYPES:
+            raise CommandFailure(16004, f"can't convert from BSON type {type_name(place)} to long")
+        digits = whole(place)
         if digits is None:
             raise CommandFailure(51082, f"precision argument to  {name} must be a integral value")
         if not -20 <= digits <= 100:
@@ -239,9 +253,7 @@ def _place(value: Any, digits: int, mode: str) -> Any:
         number = value.to_decimal()
         if not number.is_finite():
             return value
-        if digits >= 0 and -int(number.as_tuple().exponent) <= digits:
-            return value
-        return decimal_value(_quantized(number, digits, mode))
+        return Decimal128(_padded(_quantized(number, digits, mode), -digits))
     if digits >= 0:
         return value
     result_integer = int(_quantized(Decimal(int(value)), digits, mode))
@@ -253,6 +265,12 @@ def _place(value: Any, digits: int, mode: str) -> Any:
 def _quantized(number: Decimal, digits: int, mode: str) -> Decimal:
     shifted = number.scaleb(digits, _WIDE)
     return shifted.to_integral_value(mode).scaleb(-digits, _WIDE)
+
+
+def _padded(number: Decimal, exponent: int) -> Decimal:
+    """Return a decimal with zeros down to an exponent, as far as 34 digits reach."""
+    lowest = number.adjusted() - DECIMAL.prec + 1 if number else exponent
+    return number.quantize(Decimal((0, (1,), max(exponent, lowest))), context=DECIMAL)
 
 
 _WIDE: Final = DECIMAL.copy()
@@ -271,7 +289,10 @@ def power(base: Any, exponent: Any) -> Any:
         raise CommandFailure(28764, "$pow cannot take a base of 0 and a negative exponent")
     kind = widest(base, exponent)
     if kind is Decimal128:
-        return decimal_value(DECIMAL.power(to_decimal(base), to_decimal(exponent)))
+        result = DECIMAL.power(to_decimal(base), to_decimal(exponent))
+        if not result.is_finite():
+            return decimal_value(result)
+        return Decimal128(_padded(result, result.adjusted() - DECIMAL.prec + 1))
     if kind is float:
         return _float_power(float(base), float(exponent))
     if exponent >= 0 and (abs(base) <= 1 or exponent <= 63):
@@ -329,8 +350,10 @@ def _positive(name: str, value: Any, code: int) -> None:
 def natural_logarithm(value: Any) -> Any:
     """``$ln``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/ln/."""
     value = _number("$ln", value)
-    if value is None or is_nan(value):
-        return value
+    if value is None:
+        return None
+    if is_nan(value):
+        return math.nan
     _positive("$ln", value, 28766)
     if type(value) is Decimal128:
         return decimal_value(DECIMAL.ln(value.to_decimal()))
@@ -340,8 +363,10 @@ def natural_logarithm(value: Any) -> Any:
 def logarithm_10(value: Any) -> Any:
     """``$log10``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/log10/."""
     value = _number("$log10", value)
-    if value is None or is_nan(value):
-        return value
+    if value is None:
+        return None
+    if is_nan(value):
+        return math.nan
     _positive("$log10", value, 28761)
     if type(value) is Decimal128:
         return decimal_value(DECIMAL.log10(value.to_decimal()))
@@ -356,20 +381,22 @@ def logarithm(value: Any, base: Any) -> Any:
         raise CommandFailure(28756, f"$log's argument must be numeric, not {type_name(value)}")
     if type(base) not in NUMBER_TYPES:
         raise CommandFailure(28757, f"$log's base must be numeric, not {type_name(base)}")
+    _positive("$log", value, 28758)
+    if not is_nan(base) and (to_decimal(base) <= 0 or to_decimal(base) == 1):
+        raise CommandFailure(28759, "$log's base must be a positive number not equal to 1")
     if is_nan(value) or is_nan(base):
         return math.nan
-    _positive("$log", value, 28758)
-    if to_decimal(base) <= 0 or to_decimal(base) == 1:
-        raise CommandFailure(28759, "$log's base must be a positive number not equal to 1")
     if widest(value, base) is Decimal128:
-        quotient = DECIMAL.divide(DECIMAL.ln(to_decimal(value)), DECIMAL.ln(to_decimal(base)))
-        return decimal_value(quotient)
+        # What 6.0 computes: it divides by the base, not by the base's logarithm.
+        return decimal_value(DECIMAL.divide(DECIMAL.ln(to_decimal(value)), to_decimal(base)))
     return math.log(value) / math.log(base)
 
 
 def rand(operand: Any, scope: Scope) -> Expression:
     """``$rand``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/rand/."""
-    if operand not in ({}, []):
+    if type(operand) not in (dict, list):
+        raise CommandFailure(10065, "invalid parameter: expected an object ($rand)")
+    if operand:
         raise CommandFailure(3040501, "$rand does not currently accept arguments")
     return lambda document, variables: random.random()  # noqa: S311  # MongoDB's is not for secrets either
 
@@ -377,17 +404,19 @@ def rand(operand: Any, scope: Scope) -> Expression:
 def _trigonometric(
     name: str,
     function: Callable[[float], float],
-    inside: Callable[[float], bool] = lambda value: not math.isinf(value),
+    precise: Callable[[Decimal], Decimal],
+    inside: Callable[[Any], bool] = lambda value: bool(abs(value) != math.inf),
 ) -> Operator:
     def value_of(value: Any) -> Any:
         value = _number(name, value)
         if value is None or is_nan(value):
             return value
-        number = to_float(value)
+        number: Any = value.to_decimal() if type(value) is Decimal128 else to_float(value)
         if not inside(number):
             raise CommandFailure(50989, f"cannot apply {name} to {number}")
-        result = function(number)
-        return decimal_value(Decimal(repr(result))) if type(value) is Decimal128 else result
+        if type(value) is Decimal128:
+            return decimal_value(precise(number))
+        return function(number)
 
     value_of.__doc__ = f"``{name}``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/{name[1:]}/."
     return fixed(name, value_of, 1)
@@ -407,20 +436,21 @@ def arc_tangent_2(y: Any, x: Any) -> Any:
     """``$atan2``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/atan2/."""
     if is_nullish(y) or is_nullish(x):
         return None
-    for value in (y, x):
+    for value, code in ((y, 51044), (x, 51045)):
         if type(value) not in NUMBER_TYPES:
             raise CommandFailure(
-                51044, f"$atan2 only supports numeric types, not {type_name(value)}"
+                code, f"$atan2 only supports numeric types, not {type_name(value)}"
             )
-    result = math.atan2(to_float(y), to_float(x))
-    return decimal_value(Decimal(repr(result))) if widest(y, x) is Decimal128 else result
+    if widest(y, x) is Decimal128:
+        return decimal_value(exact.arc_tangent_2(to_decimal(y), to_decimal(x)))
+    return math.atan2(to_float(y), to_float(x))
 
 
-def _in_unit(value: float) -> bool:
-    return -1 <= value <= 1
+def _in_unit(value: Any) -> bool:
+    return bool(-1 <= value <= 1)
 
 
-def _anywhere(value: float) -> bool:
+def _anywhere(value: Any) -> bool:
     return True
 
 
@@ -430,7 +460,7 @@ def _hyperbolic_arc_tangent(value: float) -> float:
 
 ARITHMETIC: Final[dict[str, Operator]] = {
     "$abs": fixed("$abs", absolute, 1),
-    "$add": variadic(add),
+    "$add": variadic(add, commutative=True),
     "$ceil": fixed("$ceil", _rounding("$ceil", ROUND_CEILING, math.ceil), 1),
     "$divide": fixed("$divide", divide, 2),
     "$exp": fixed("$exp", exp, 1),
@@ -439,26 +469,34 @@ ARITHMETIC: Final[dict[str, Operator]] = {
     "$log": fixed("$log", logarithm, 2),
     "$log10": fixed("$log10", logarithm_10, 1),
     "$mod": fixed("$mod", mod, 2),
-    "$multiply": variadic(multiply_all),
+    "$multiply": variadic(multiply_all, commutative=True),
     "$pow": fixed("$pow", power, 2),
     "$rand": rand,
     "$round": fixed("$round", _to_place("$round", ROUND_HALF_EVEN), 1, 2),
     "$sqrt": fixed("$sqrt", square_root, 1),
     "$subtract": fixed("$subtract", subtract, 2),
     "$trunc": fixed("$trunc", _to_place("$trunc", ROUND_DOWN), 1, 2),
-    "$sin": _trigonometric("$sin", math.sin),
-    "$cos": _trigonometric("$cos", math.cos),
-    "$tan": _trigonometric("$tan", math.tan),
-    "$asin": _trigonometric("$asin", math.asin, _in_unit),
-    "$acos": _trigonometric("$acos", math.acos, _in_unit),
-    "$atan": _trigonometric("$atan", math.atan, _anywhere),
+    "$sin": _trigonometric("$sin", math.sin, exact.sine),
+    "$cos": _trigonometric("$cos", math.cos, exact.cosine),
+    "$tan": _trigonometric("$tan", math.tan, exact.tangent),
+    "$asin": _trigonometric("$asin", math.asin, exact.arc_sine, _in_unit),
+    "$acos": _trigonometric("$acos", math.acos, exact.arc_cosine, _in_unit),
+    "$atan": _trigonometric("$atan", math.atan, exact.arc_tangent, _anywhere),
     "$atan2": fixed("$atan2", arc_tangent_2, 2),
-    "$sinh": _trigonometric("$sinh", _unlimited(math.sinh), _anywhere),
-    "$cosh": _trigonometric("$cosh", _unlimited(math.cosh), _anywhere),
-    "$tanh": _trigonometric("$tanh", math.tanh, _anywhere),
-    "$asinh": _trigonometric("$asinh", math.asinh, _anywhere),
-    "$acosh": _trigonometric("$acosh", math.acosh, lambda value: value >= 1),
-    "$atanh": _trigonometric("$atanh", _hyperbolic_arc_tangent, _in_unit),
-    "$degreesToRadians": _trigonometric("$degreesToRadians", math.radians, _anywhere),
-    "$radiansToDegrees": _trigonometric("$radiansToDegrees", math.degrees, _anywhere),
+    "$sinh": _trigonometric("$sinh", _unlimited(math.sinh), exact.hyperbolic_sine, _anywhere),
+    "$cosh": _trigonometric("$cosh", _unlimited(math.cosh), exact.hyperbolic_cosine, _anywhere),
+    "$tanh": _trigonometric("$tanh", math.tanh, exact.hyperbolic_tangent, _anywhere),
+    "$asinh": _trigonometric("$asinh", math.asinh, exact.hyperbolic_arc_sine, _anywhere),
+    "$acosh": _trigonometric(
+        "$acosh", math.acosh, exact.hyperbolic_arc_cosine, lambda value: bool(value >= 1)
+    ),
+    "$atanh": _trigonometric(
+        "$atanh", _hyperbolic_arc_tangent, exact.hyperbolic_arc_tangent, _in_unit
+    ),
+    "$degreesToRadians": _trigonometric(
+        "$degreesToRadians", math.radians, exact.radians, _anywhere
+    ),
+    "$radiansToDegrees": _trigonometric(
+        "$radiansToDegrees", math.degrees, exact.degrees, _anywhere
+    ),
 }

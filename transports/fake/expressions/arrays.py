@@ -96,13 +96,15 @@ def _pair(element: Any, lists: bool) -> tuple[str, Any]:
         if len(element) != 2:
             raise CommandFailure(
                 40397,
-                f"$arrayToObject requires an array of size 2 arrays,found array of size: {len(element)}",
+                "$arrayToObject requires an array of size 2 arrays,found array of size: "
+                f"{len(element)}",
             )
         name, member = element
         if type(name) is not str:
             raise CommandFailure(
                 40395,
-                f"$arrayToObject requires an array of key-value pairs, where the key must be of type string. Found key type: {type_name(name)}",
+                "$arrayToObject requires an array of key-value pairs, where the key must be of "
+                f"type string. Found key type: {type_name(name)}",
             )
         return name, member
     if type(element) is not dict:
@@ -113,14 +115,16 @@ def _pair(element: Any, lists: bool) -> tuple[str, Any]:
     if len(element) != 2:
         raise CommandFailure(
             40392,
-            f"$arrayToObject requires an object keys of 'k' and 'v'. Found incorrect number of keys:{len(element)}",
+            "$arrayToObject requires an object keys of 'k' and 'v'. Found incorrect number of "
+            f"keys:{len(element)}",
         )
     if "k" not in element or "v" not in element:
         raise CommandFailure(40393, "$arrayToObject requires an object with keys 'k' and 'v'.")
     if type(element["k"]) is not str:
         raise CommandFailure(
             40394,
-            "$arrayToObject requires an object with keys 'k' and 'v', where the value of 'k' must be of type string.",
+            "$arrayToObject requires an object with keys 'k' and 'v', where the value of 'k' "
+            "must be of type string.",
         )
     return element["k"], element["v"]
 
@@ -192,7 +196,8 @@ def _bound(value: Any, what: str) -> int:
     if number is None:
         raise CommandFailure(
             40096,
-            f"$indexOfArray requires an integral {what} index, found a value of type: {type_name(value)}",
+            f"$indexOfArray requires an integral {what} index, found a value of type: "
+            f"{type_name(value)}",
         )
     if number < 0:
         raise CommandFailure(
@@ -244,7 +249,8 @@ def range_(start: Any, end: Any, step: Any = 1) -> list[int]:
         if number is None or not -(2**31) <= number < 2**31:
             raise CommandFailure(
                 code + 1,
-                f"$range requires a {what} value that can be represented as a 32-bit integer, found value: {value}",
+                f"$range requires a {what} value that can be represented as a 32-bit integer, "
+                f"found value: {value}",
             )
         numbers.append(number)
     if numbers[2] == 0:
@@ -479,7 +485,7 @@ def sort_array(operand: Any, scope: Scope) -> Expression:
         unknown=2942501,
     )
     source = scope.compile(given["input"])
-    order = compile_value_order(given["sortBy"], scope.collation)
+    order = _sort_order(given["sortBy"], scope)
 
     def sort(document: Document, variables: Variables) -> Any:
         value = source(document, variables)
@@ -488,11 +494,27 @@ def sort_array(operand: Any, scope: Scope) -> Expression:
         if type(value) is not list:
             raise CommandFailure(
                 2942504,
-                f"The input argument to $sortArray must be an array, but was of type: {type_name(value)}",
+                "The input argument to $sortArray must be an array, but was of type: "
+                f"{type_name(value)}",
             )
         return order(value)
 
     return folded(sort, [source])
+
+
+def _sort_order(spec: Any, scope: Scope) -> Callable[[list[Any]], list[Any]]:
+    if type(spec) is dict:
+        if not spec or any(whole(way) not in (1, -1) for way in spec.values()):
+            raise CommandFailure(
+                2942505, "The $sort pattern is empty or has an element that is neither 1 nor -1"
+            )
+    elif type(spec) not in NUMBER_TYPES:
+        raise CommandFailure(
+            2942507, "The $sort is invalid: use 1/-1 to sort the whole element, or {field:1/-1}"
+        )
+    elif whole(spec) not in (1, -1):
+        raise CommandFailure(2942506, "The $sort element value must be either 1 or -1")
+    return compile_value_order(spec, scope.collation)
 
 
 def _n_of(name: str, choose: Callable[[list[Any], int, Scope], list[Any]]) -> Operator:
@@ -501,7 +523,7 @@ def _n_of(name: str, choose: Callable[[list[Any], int, Scope], list[Any]]) -> Op
             name,
             operand,
             {"n": 5787906, "input": 5787907},
-            not_an_object=5787900,
+            not_an_object=5787801 if name in ("$firstN", "$lastN") else 5787900,
             unknown=5787901,
         )
         source, count = scope.compile(given["input"]), scope.compile(given["n"])
@@ -509,8 +531,6 @@ def _n_of(name: str, choose: Callable[[list[Any], int, Scope], list[Any]]) -> Op
         def chosen(document: Document, variables: Variables) -> Any:
             n = check_n(name, count(document, variables))
             value = source(document, variables)
-            if is_nullish(value):
-                return None
             if type(value) is not list:
                 raise CommandFailure(5788200, "Input must be an array")
             return choose(value, n, scope)

@@ -171,11 +171,6 @@ def literal(operand: Any, scope: Scope) -> Expression:
     return Constant(operand)
 
 
-def expression(operand: Any, scope: Scope) -> Expression:
-    """``$expr`` inside an expression is the expression itself."""
-    return scope.compile(operand)
-
-
 def let(operand: Any, scope: Scope) -> Expression:
     """``$let``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/let/."""
     if type(operand) is not dict:
@@ -219,6 +214,5 @@ CONDITIONS: Final[dict[str, Operator]] = {
     "$switch": switch,
     "$literal": literal,
     "$const": literal,
-    "$expr": expression,
     "$let": let,
 }

@@ -141,9 +141,7 @@ def to_bool(value: Any) -> bool:
         return bool(value)
     if kind in NUMBER_TYPES:
         return truthy(value)
-    if kind in (str, ObjectId, DatetimeMS):
-        return True
-    raise _unsupported(value, "bool")
+    return True
 
 
 def to_string(value: Any) -> str:
@@ -154,7 +152,8 @@ def to_string(value: Any) -> str:
     if kind is bool:
         return "true" if value else "false"
     if kind in NUMBER_TYPES:
-        return number_text(value)
+        text = number_text(value)
+        return {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}.get(text, text)
     if kind is ObjectId:
         return str(value)
     if kind is DatetimeMS:
@@ -259,8 +258,15 @@ def _to(name: str, function: Callable[[Any], Any]) -> Operator:
     def nullable(value: Any) -> Any:
         return None if is_nullish(value) else function(value)
 
-    nullable.__doc__ = function.__doc__
-    return fixed(name, nullable, 1)
+    compile_one = fixed(name, nullable, 1)
+
+    def operator(operand: Any, scope: Scope) -> Expression:
+        if type(operand) is list and len(operand) != 1:
+            raise CommandFailure(50723, f"{name} requires a single argument, got {len(operand)}")
+        return compile_one(operand, scope)
+
+    operator.__doc__ = function.__doc__
+    return operator
 
 
 def type_(value: Any) -> str:

@@ -64,7 +64,6 @@ _READERS: Final = {
     "M": r"(?P<M>\d{1,2})",
     "S": r"(?P<S>\d{1,2})",
     "L": r"(?P<L>\d{1,3})",
-    "j": r"(?P<j>\d{1,3})",
     "u": r"(?P<u>[1-7])",
     "V": r"(?P<V>\d{1,2})",
     "G": r"(?P<G>\d{4})",
@@ -80,7 +79,8 @@ def _four_digits(year: int) -> str:
     if not 0 <= year <= 9999:
         raise CommandFailure(
             18537,
-            f"Could not convert date to string: date component was outside the supported range: {year}",
+            "Could not convert date to string: date component was outside the supported range: "
+            f"{year}",
         )
     return f"{year:04d}"
 
@@ -160,8 +160,6 @@ def _day_of(text: str, parts: dict[str, str]) -> int:
     if "Y" not in parts:
         raise _failure(text, "an incomplete date/time string has been found, with elements missing")
     year = int(parts["Y"])
-    if "j" in parts:
-        return days_from_civil(year, 1, int(parts["j"]))
     if "b" in parts or "B" in parts:
         name = (parts.get("b") or parts.get("B") or "")[:3].title()
         months = [month[:3] for month in _MONTHS]
@@ -194,7 +192,7 @@ _FREE: Final = re.compile(
     (?:-(?P<month>\d{1,2})(?:-(?P<day>\d{1,2}))?|/(?P<month2>\d{1,2})/(?P<day2>\d{1,2})
        |(?P<month3>\d{2})(?P<day3>\d{2}))
     (?:(?:[Tt]|\s+)(?P<hour>\d{1,2})(?::?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?)?)?
-    \s*(?P<zone>Z|z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2}|[A-Za-z]+/[A-Za-z_/]+)?\s*""",
+    \s*(?P<zone>Z|z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?\s*""",
     re.VERBOSE,
 )
 

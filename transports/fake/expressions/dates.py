@@ -11,7 +11,7 @@ from typing import Any, Final
 from bson import DatetimeMS, Int64, ObjectId
 from bson.timestamp import Timestamp
 
-from transports.fake.errors import FAILED_TO_PARSE, CommandFailure
+from transports.fake.errors import CommandFailure
 from transports.fake.expressions import date_math, date_text
 from transports.fake.expressions.arithmetic import type_name
 from transports.fake.expressions.numbers import whole
@@ -34,7 +34,7 @@ from transports.fake.expressions.time_zones import (
 )
 from transports.fake.values import NUMBER_TYPES, Document
 
-_ISO_FORMAT: Final = "%Y-%m-%dT%H:%M:%S.%L"
+_ISO_FORMAT: Final = "%Y-%m-%dT%H:%M:%S.%LZ"
 
 
 def milliseconds(value: Any, *, code: int = 16006) -> int:
@@ -79,7 +79,7 @@ def _part(name: str, function: Callable[[Moment], Any]) -> Operator:
 
         def evaluate(document: Document, variables: dict[str, Any]) -> Any:
             value = date(document, variables)
-            where = zone_of(zone(document, variables))
+            where = zone_of(zone(document, variables), code=40533)
             if is_nullish(value) or where is None:
                 return None
             return function(where.local(milliseconds(value)))
@@ -110,8 +110,6 @@ def date_to_string(
         return onNull
     if zone is None:
         return None
-    if format is _ISO_FORMAT and zone.is_utc:
-        format = _ISO_FORMAT + "Z"  # the operator's own name
     return date_text.write(milliseconds(date), format, zone)
 
 
@@ -150,7 +148,14 @@ def date_from_string(
         raise
 
 
-def _field(name: str, value: Any, least: int | None = None, most: int | None = None) -> int | None:
+def _field(
+    name: str,
+    value: Any,
+    least: int | None = None,
+    most: int | None = None,
+    *,
+    wide: bool = False,
+) -> int | None:
     """Return a part given to ``$dateFromParts``; None for null."""
     if is_nullish(value):
         return None
@@ -164,7 +169,7 @@ def _field(name: str, value: Any, least: int | None = None, most: int | None = N
             40523,
             f"'{name}' must evaluate to an integer in the range {least} to {most}, found {number}",
         )
-    if not -32768 <= number <= 32767:
+    if not wide and not -32768 <= number <= 32767:
         raise CommandFailure(
             31034, f"'{name}' must evaluate to a value in the range [-32768, 32767], found {number}"
         )
@@ -190,8 +195,8 @@ def date_from_parts(
     clock = [
         _field("hour", hour),
         _field("minute", minute),
-        _field("second", second),
-        _field("millisecond", millisecond) if whole(millisecond or 0) is None else millisecond,
+        _field("second", second, wide=True),
+        _field("millisecond", millisecond, wide=True),
     ]
     if year is not False:
         day_parts = [_field("year", year, 1, 9999), _field("month", month), _field("day", day)]
@@ -258,7 +263,18 @@ def _unit(name: str, unit: Any) -> str:
         raise CommandFailure(
             5439013, f"{name} requires 'unit' to be a string, but got {type_name(unit)}"
         )
-    return date_math.check_unit(unit)
+    if unit not in date_math.MONTHS and unit not in date_math.MILLISECONDS:
+        raise CommandFailure(5439014, f"{name} parameter 'unit' value cannot be recognized: {unit}")
+    return unit
+
+
+# How far 64 bits of milliseconds reach, in units.
+_MOST_UNITS: Final = {
+    "year": 584_942_417,
+    "quarter": 584_942_417 * 4,
+    "month": 584_942_417 * 12,
+    **{unit: 2**64 // size for unit, size in date_math.MILLISECONDS.items()},
+}
 
 
 def _zone(timezone: Any) -> TimeZone | None:
@@ -270,13 +286,17 @@ def _arithmetic(name: str, sign: int) -> Operator:
         if any(is_nullish(value) for value in (startDate, unit, amount, timezone)):
             return None
         if type(unit) is not str:
-            raise CommandFailure(5166402, f"{name} expects string defining the time unit")
+            raise CommandFailure(5166404, f"{name} expects string defining the time unit")
         date_math.check_unit(unit)
         start = milliseconds(startDate, code=5166403)
         count = whole(amount) if type(amount) in NUMBER_TYPES else None
         if count is None:
             raise CommandFailure(5166405, f"{name} expects integer amount of time units")
         zone = _zone(timezone) or UTC_ZONE
+        if abs(count) > _MOST_UNITS.get(unit, 2**63):
+            raise CommandFailure(
+                5976500, f"invalid {name} 'amount' parameter value: {count} {unit}"
+            )
         moved = date_math.add(start, unit, sign * count, zone)
         if not -(2**63) <= moved < 2**63:
             raise CommandFailure(5166406, f"{name} overflowed")
@@ -294,8 +314,12 @@ def _arithmetic(name: str, sign: int) -> Operator:
 
 
 def _weekday(value: Any) -> int:
-    if type(value) is not str or value.lower() not in date_math.WEEKDAYS:
-        raise CommandFailure(FAILED_TO_PARSE, f"unknown day of week value: {value}")
+    if type(value) is not str:
+        raise CommandFailure(5439015, f"'startOfWeek' must be a string, but got {type_name(value)}")
+    if value.lower() not in date_math.WEEKDAYS:
+        raise CommandFailure(
+            5439016, f"'startOfWeek' is not recognized as a day of a week: {value}"
+        )
     return date_math.WEEKDAYS[value.lower()]
 
 
@@ -314,7 +338,7 @@ def date_diff(
     if unit == "week" and is_nullish(startOfWeek):
         return None
     week_start = _weekday(startOfWeek) if unit == "week" else 6
-    start, end = milliseconds(startDate), milliseconds(endDate)
+    start, end = milliseconds(startDate, code=5166307), milliseconds(endDate, code=5166307)
     zone = _zone(timezone) or UTC_ZONE
     return Int64(date_math.difference(start, end, unit, zone, week_start))
 
@@ -345,7 +369,9 @@ def date_trunc(
         )
     week_start = _weekday(startOfWeek) if unit == "week" else 6
     zone = _zone(timezone) or UTC_ZONE
-    return DatetimeMS(date_math.truncate(milliseconds(date), unit, size, zone, week_start))
+    return DatetimeMS(
+        date_math.truncate(milliseconds(date, code=5439012), unit, size, zone, week_start)
+    )
 
 
 def _timestamp_part(name: str, code: int, part: Callable[[Timestamp], int]) -> Operator:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,14 +10,8 @@ from bson.timestamp import Timestamp
 
 
 def double_text(value: float) -> str:
-    """Return a double as the server's stream writes it, e.g. ``1.5``, ``1e+20``."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    if value == int(value) and abs(value) < 1e15:
-        return "-0" if value == 0 and math.copysign(1, value) < 0 else str(int(value))
-    return repr(value)
+    """Return a double as the server's stream writes it: six digits, e.g. ``1.5``, ``1e+20``."""
+    return f"{value:g}"
 
 
 def number_text(value: Any) -> str:

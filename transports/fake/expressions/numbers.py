@@ -42,7 +42,7 @@ def to_decimal(value: Any) -> Decimal:
 
 def decimal_value(value: Decimal) -> Decimal128:
     """Return a `Decimal` as a BSON value, rounded to 34 digits."""
-    return Decimal128(DECIMAL.plus(value) if not value.is_nan() else Decimal("NaN"))
+    return Decimal128(DECIMAL.create_decimal(value) if not value.is_nan() else Decimal("NaN"))
 
 
 def to_float(value: Any) -> float:
@@ -121,25 +121,32 @@ class DoubleDouble:
         self.special = 0.0
 
     def add(self, value: float) -> None:
-        """Add one double (Knuth's two-sum keeps the rounding error)."""
+        """Add one double; what the sum has no digits for is carried along (Knuth's two-sum)."""
         self.special += value
+        carried = value + self.addend
+        part = carried - value
+        lost = (value - (carried - part)) + (self.addend - part)
         total = self.total
-        result = total + value
+        result = total + carried
         part = result - total
-        self.addend += (total - (result - part)) + (value - part)
+        self.addend = (total - (result - part)) + (carried - part) + lost
         self.total = result
 
     def add_integer(self, value: int) -> None:
-        """Add an int64 without losing the digits a double has no room for."""
-        high = float(value & ~0xFFFFFFFF) if abs(value) > 1 << 53 else float(value)
-        self.add(high)
-        if abs(value) > 1 << 53:
-            self.add(float(value - int(high)))
+        """Add an integer of any size without losing the digits a double has no room for."""
+        high = value >> 32 << 32
+        self.add(float(value - high))
+        self.add(float(high))
 
     def result(self) -> float:
         """Return the sum as one double."""
-        total = self.total + self.addend
-        return self.special if math.isnan(total) or math.isinf(total) else total
+        return self.special if math.isnan(self.total) else self.total
+
+    def as_decimal(self) -> Decimal:
+        """Return the sum as a decimal, rounded to 34 digits only."""
+        if math.isnan(self.total) or math.isinf(self.total):
+            return Decimal(self.special)
+        return DECIMAL.add(Decimal(self.total), Decimal(self.addend))
 
 
 class Sum:
@@ -156,51 +163,40 @@ class Sum:
     def add(self, value: Any) -> None:
         """Add one number."""
         kind = type(value)
-        if kind is int:
-            self.integers += value
-        elif kind is float:
+        if kind is float:
             if self.doubles is None:
                 self.doubles = DoubleDouble()
+                self.doubles.add_integer(self.integers)
+                self.integers = 0
                 if self.kind is not Decimal128:
                     self.kind = float
             self.doubles.add(value)
-        elif kind is Int64:
-            self.integers += int(value)
-            if self.kind is int:
-                self.kind = Int64
-        else:
+        elif kind is Decimal128:
             self.kind = Decimal128
             decimals = self.decimals if self.decimals is not None else Decimal(0)
             self.decimals = DECIMAL.add(decimals, value.to_decimal())
+        elif self.doubles is not None:
+            self.doubles.add_integer(int(value))
+        else:
+            self.integers += value
+            if kind is Int64 and self.kind is int:
+                self.kind = Int64
 
     def result(self) -> Any:
         """Return the sum with its BSON type."""
         if self.kind is int or self.kind is Int64:
-            return integer(self.integers, wide=self.kind is Int64)
+            return integer(int(self.integers), wide=self.kind is Int64)
         if self.kind is float:
             return self.as_float()
         return Decimal128(self.as_decimal())
 
     def as_float(self) -> float:
         """Return the sum as a double."""
-        if self.doubles is None:
-            return float(self.integers)
-        if self.integers:
-            total = DoubleDouble()
-            total.total, total.addend, total.special = (
-                self.doubles.total,
-                self.doubles.addend,
-                self.doubles.special,
-            )
-            total.add_integer(self.integers)
-            return total.result()
-        return self.doubles.result()
+        return float(self.integers) if self.doubles is None else self.doubles.result()
 
     def as_decimal(self) -> Decimal:
         """Return the sum as a decimal."""
         total = self.decimals if self.decimals is not None else Decimal(0)
-        if self.integers:
-            total = DECIMAL.add(total, Decimal(self.integers))
         if self.doubles is not None:
-            total = DECIMAL.add(total, to_decimal(self.doubles.result()))
-        return DECIMAL.plus(total)
+            return DECIMAL.add(total, self.doubles.as_decimal())
+        return DECIMAL.add(total, Decimal(self.integers)) if self.integers else total

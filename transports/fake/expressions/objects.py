@@ -10,7 +10,6 @@ from typing import Any, Final
 from transports.fake.errors import CommandFailure
 from transports.fake.expressions.arithmetic import type_name
 from transports.fake.expressions.scope import (
-    Constant,
     Expression,
     Operator,
     Scope,
@@ -34,7 +33,8 @@ def merge_objects(values: list[Any]) -> Any:
         if type(value) is not dict:
             raise CommandFailure(
                 40400,
-                f"$mergeObjects requires object inputs, but input {value!r} is of type {type_name(value)}",
+                f"$mergeObjects requires object inputs, but input {value!r} is of type "
+                f"{type_name(value)}",
             )
         merged.update(value)
     return merged
@@ -51,16 +51,31 @@ def object_to_array(value: Any) -> Any:
     return [{"k": name, "v": member} for name, member in value.items()]
 
 
-def _constant_name(operator: str, field: Any, scope: Scope, codes: tuple[int, int]) -> str:
-    compiled = scope.compile(field)
-    if type(compiled) is not Constant:
-        raise CommandFailure(codes[0], f"{operator} requires 'field' to evaluate to a constant")
-    if type(compiled.value) is not str:
+def _constant_name(operator: str, field: Any, codes: tuple[int, int, int]) -> str:
+    """Return the constant string an operator wants for ``field``.
+
+    ``codes`` are those of a field path, of another expression, and of another type.
+    """
+    if type(field) is str and field.startswith("$"):
+        raise CommandFailure(
+            codes[0],
+            f"'{field}' is a field path reference which is not allowed in this context. Did you "
+            f"mean {{$literal: '{field}'}}?",
+        )
+    if type(field) is dict and list(field) in (["$literal"], ["$const"]):
+        field = next(iter(field.values()))
+    elif type(field) in (dict, list):
         raise CommandFailure(
             codes[1],
-            f"{operator} requires 'field' to evaluate to type String, but got {type_name(compiled.value)}",
+            f"{operator} requires 'field' to evaluate to a constant, but got a non-constant "
+            "argument",
         )
-    return compiled.value
+    if type(field) is not str:
+        raise CommandFailure(
+            codes[2],
+            f"{operator} requires 'field' to evaluate to type String, but got {type_name(field)}",
+        )
+    return field
 
 
 def get_field(operand: Any, scope: Scope) -> Expression:
@@ -76,13 +91,7 @@ def get_field(operand: Any, scope: Scope) -> Expression:
         field = given["field"]
     else:
         source, field = scope.compile("$$CURRENT"), operand
-    if type(field) is str and field.startswith("$"):
-        raise CommandFailure(
-            5654600 if field.startswith("$$") else 5654601,
-            "A field path reference which is not allowed in this context. Did you mean {$literal: "
-            f"'{field}'}}?",
-        )
-    name = _constant_name("$getField", field, scope, (5654600, 5654602))
+    name = _constant_name("$getField", field, (5654600, 5654601, 5654602))
 
     def get(document: Document, variables: Variables) -> Any:
         value = source(document, variables)
@@ -118,7 +127,7 @@ def unset_field(operand: Any, scope: Scope) -> Expression:
 
 
 def _set(operator: str, field: Any, source: Any, value: Any, scope: Scope) -> Expression:
-    name = _constant_name(operator, field, scope, (4161106, 4161107))
+    name = _constant_name(operator, field, (4161108, 4161106, 4161107))
     target, new = scope.compile(source), scope.compile(value)
 
     def put(document: Document, variables: Variables) -> Any:

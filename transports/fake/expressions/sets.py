@@ -38,7 +38,11 @@ def _operator(
 ) -> Operator:
     def operator(operand: Any, scope: Scope) -> Expression:
         given = arguments(operand)
-        if most is not None or len(given) < least:
+        if name == "$setEquals" and len(given) < least:
+            raise CommandFailure(
+                17045, f"$setEquals needs at least two arguments had: {len(given)}"
+            )
+        if most is not None:
             check_count(name, len(given), least, most)
         parts = [scope.compile(argument) for argument in given]
         collation = scope.collation
@@ -66,7 +70,8 @@ def union(values: list[Any], collation: Collation | None) -> Any:
         if type(value) is not list:
             raise CommandFailure(
                 17043,
-                f"All operands of $setUnion must be arrays. One argument is of type: {type_name(value)}",
+                "All operands of $setUnion must be arrays. One argument is of type: "
+                f"{type_name(value)}",
             )
         for key, element in _keyed(value, collation).items():
             keyed.setdefault(key, element)
@@ -82,7 +87,8 @@ def intersection(values: list[Any], collation: Collation | None) -> Any:
         if type(value) is not list:
             raise CommandFailure(
                 17047,
-                f"All operands of $setIntersection must be arrays. One argument is of type: {type_name(value)}",
+                "All operands of $setIntersection must be arrays. One argument is of type: "
+                f"{type_name(value)}",
             )
         own = _keyed(value, collation)
         keyed = own if keyed is None else {k: v for k, v in keyed.items() if k in own}
@@ -98,7 +104,8 @@ def difference(values: list[Any], collation: Collation | None) -> Any:
         if type(value) is not list:
             raise CommandFailure(
                 code,
-                f"both operands of $setDifference must be arrays. {which} argument is of type: {type_name(value)}",
+                f"both operands of $setDifference must be arrays. {which} argument is of type: "
+                f"{type_name(value)}",
             )
     excluded = _keyed(right, collation)
     return [v for k, v in _keyed(left, collation).items() if k not in excluded]
@@ -110,8 +117,9 @@ def equals(values: list[Any], collation: Collation | None) -> bool:
     for value in values:
         if type(value) is not list:
             raise CommandFailure(
-                17044,
-                f"All operands of $setEquals must be arrays. One argument is of type: {type_name(value)}",
+                5887502,
+                "All operands of $setEquals must be arrays. One argument is of type: "
+                f"{type_name(value)}",
             )
         keyed.append(_keyed(value, collation).keys())
     return all(keys == keyed[0] for keys in keyed[1:])
@@ -124,7 +132,8 @@ def is_subset(values: list[Any], collation: Collation | None) -> bool:
         if type(value) is not list:
             raise CommandFailure(
                 code,
-                f"both operands of $setIsSubset must be arrays. {which} argument is of type: {type_name(value)}",
+                f"both operands of $setIsSubset must be arrays. {which} argument is of type: "
+                f"{type_name(value)}",
             )
     return _keyed(left, collation).keys() <= _keyed(right, collation).keys()
 

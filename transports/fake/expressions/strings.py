@@ -158,7 +158,7 @@ def _index(
 ) -> Callable[..., Any]:
     not_text, not_pattern, negative = codes
 
-    def index_of(text: Any, pattern: Any, start: Any = 0, end: Any = None) -> Any:
+    def index_of(text: Any, pattern: Any, start: Any = 0, end: Any = False) -> Any:
         if is_nullish(text):
             return None
         if type(text) is not str:
@@ -173,7 +173,7 @@ def _index(
             )
         bounds = []
         for value, what in ((start, "starting"), (end, "ending")):
-            if value is None and what == "ending":
+            if value is False and what == "ending":
                 continue
             number = whole(value) if type(value) in NUMBER_TYPES else None
             if number is None:
@@ -264,7 +264,7 @@ def _pattern_of(name: str, regex: Any, options: Any) -> re.Pattern[str] | None:
     if is_nullish(regex):
         return None
     if type(regex) is str:
-        return compile_pattern(regex, given)
+        return _compiled(regex, given)
     if type(regex) is Regex:
         own = regex_options(regex)
         if own and given:
@@ -272,8 +272,17 @@ def _pattern_of(name: str, regex: Any, options: Any) -> re.Pattern[str] | None:
                 51107,
                 f"{name}: found regex option(s) specified in both 'regex' and 'option' fields",
             )
-        return compile_pattern(regex.pattern, given or own)
+        return _compiled(regex.pattern, given or own)
     raise CommandFailure(51105, f"{name} needs 'regex' to be of type string or regex")
+
+
+def _compiled(pattern: str, options: str) -> re.Pattern[str]:
+    try:
+        return compile_pattern(pattern, options)
+    except CommandFailure as failure:
+        if failure.code != 51091:
+            raise
+        raise CommandFailure(51111, failure.message) from failure
 
 
 def _regex(name: str, absent: Any, decide: Callable[[re.Pattern[str], str], Any]) -> Operator:
@@ -306,7 +315,12 @@ def _find_one(pattern: re.Pattern[str], text: str) -> Any:
 
 
 def _find_all(pattern: re.Pattern[str], text: str) -> list[Document]:
-    return [_found(match) for match in pattern.finditer(text)]
+    # The server stops at the end of the text, unless there is nothing else.
+    return [
+        _found(match)
+        for match in pattern.finditer(text)
+        if match.start() < len(text) or not text or match[0]
+    ]
 
 
 def _replace(name: str, count: int) -> Operator:

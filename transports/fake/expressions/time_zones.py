@@ -183,13 +183,13 @@ def time_zone(name: str) -> TimeZone:
     raise CommandFailure(40485, f'unrecognized time zone identifier: "{name}"')
 
 
-def zone_of(value: Any) -> TimeZone | None:
+def zone_of(value: Any, *, code: int = 40517) -> TimeZone | None:
     """Return the zone that an operator's ``timezone`` names; None for null."""
     if value is None or value is MISSING:
         return None
     if type(value) is not str:
         raise CommandFailure(
-            40517, f"timezone must evaluate to a string, found {type(value).__name__}"
+            code, f"timezone must evaluate to a string, found {type(value).__name__}"
         )
     return time_zone(value)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from transports.fake.collation import Collation
-from transports.fake.errors import FAILED_TO_PARSE, TYPE_MISMATCH, CommandFailure, unsupported
+from transports.fake.errors import TYPE_MISMATCH, CommandFailure, unsupported
 from transports.fake.expressions import Expression, Variables
 from transports.fake.expressions.arrays import check_n
 from transports.fake.expressions.numbers import Sum
@@ -223,7 +223,7 @@ class MergeObjects:
             self._merged.update(value)
         elif not is_nullish(value):
             raise CommandFailure(
-                40400,
+                5911200,
                 f"$mergeObjects requires object inputs, but input {value!r} is of type "
                 f"{bson_type(value)[1]}",
             )
@@ -297,9 +297,7 @@ Compile = Callable[[str, Any, Context], Accumulation]
 def _simple(start: Callable[[Context], Accumulator]) -> Compile:
     def compile_simple(name: str, operand: Any, context: Context) -> Accumulation:
         if type(operand) is list:
-            if len(operand) != 1:
-                raise CommandFailure(40237, f"The {name} accumulator is a unary operator")
-            operand = operand[0]
+            raise CommandFailure(40237, f"The {name} accumulator is a unary operator")
         return Accumulation(context.expression(operand), lambda key, variables: start(context))
 
     return compile_simple
@@ -368,7 +366,7 @@ def _ranked(*, bottom: bool, several: bool) -> Compile:
 
 def _document_order(spec: Any, context: Context) -> Callable[[list[Any]], list[Any]]:
     if type(spec) is not dict:
-        raise CommandFailure(FAILED_TO_PARSE, "expected 'sortBy' to be an object")
+        raise CommandFailure(10065, "invalid parameter: expected an object (sortBy)")
     keys = [(split(path), way == -1) for path, way in spec.items()]
 
     def order(pairs: list[Any]) -> list[Any]:
@@ -419,6 +417,8 @@ def compile_accumulator(field: str, spec: Any, context: Context) -> Accumulation
         CommandFailure: 40234, 40238 for what is no accumulator, 15952 for an unknown one.
     """
     if type(spec) is not dict:
+        raise CommandFailure(40234, f"The field '{field}' must be an accumulator object")
+    if not spec:
         raise CommandFailure(40234, f"The field '{field}' must be an accumulator object")
     if len(spec) != 1:
         raise CommandFailure(40238, f"The field '{field}' must specify one accumulator")

@@ -38,6 +38,8 @@ class Context:
         names: variables that are defined.
         collation: how strings compare.
         database: the database of the command, if known.
+        pushed_down: the stage is among those at the start that a server's other engine runs; a
+            ``$lookup`` there puts its field last even if there was one of the name.
         inside: the stage whose sub-pipeline this is: ``$facet``, ``$lookup``, ``$unionWith``.
     """
 
@@ -46,6 +48,7 @@ class Context:
     collation: Collation | None = None
     database: str | None = None
     inside: str | None = None
+    pushed_down: bool = False
 
     def expression(self, expression: Any, *, current: bool = False) -> Expression:
         """Compile an expression in this context."""
@@ -55,7 +58,7 @@ class Context:
 
     def nested(self, inside: str, names: Iterable[str] = ()) -> Context:
         """Return the context of a sub-pipeline."""
-        return replace(self, names=self.names.union(names), inside=inside)
+        return replace(self, names=self.names.union(names), inside=inside, pushed_down=False)
 
     def stages(self, pipeline: Any) -> CompiledStages:
         """Compile a sub-pipeline in this context."""

@@ -156,30 +156,39 @@ def check_operator(value: Any) -> None:
     Raises:
         CommandFailure: 31325, a projection's own code.
     """
-    if type(value) is dict and len(value) == 1:
+    if type(value) is dict:
         name = next(iter(value))
+        if len(value) > 1:
+            raise CommandFailure(16410, f"FieldPath field names may not start with '$'. {name}")
         if name not in OPERATORS and name not in UNSUPPORTED:
             raise CommandFailure(
                 31325, f"Invalid $project :: caused by :: Unknown expression {name}"
             )
 
 
-def leaves(spec: Mapping[str, Any], prefix: Parts = ()) -> Iterator[tuple[Parts, Any]]:
-    """Yield ``(path, value)`` of each leaf of a projection; nested documents are paths."""
+def leaves(
+    spec: Mapping[str, Any], prefix: Parts = (), *, empty: int = 51270
+) -> Iterator[tuple[Parts, Any]]:
+    """Yield ``(path, value)`` of each leaf of a projection; nested documents are paths.
+
+    ``empty`` is the code raised for an empty document in the place of a value.
+    """
     for name, value in spec.items():
         if name.startswith("$"):
             raise CommandFailure(
                 16410,
-                f"FieldPath field names may not start with '$'. Consider using $getField or $setField. {name}",
+                "FieldPath field names may not start with '$'. Consider using $getField or "
+                f"$setField. {name}",
             )
         parts = (*prefix, *check_path(name))
         if is_nested(value):
             if not value:
                 raise CommandFailure(
-                    51270,
-                    f"An empty sub-projection is not a valid value. Found empty object at path {'.'.join(parts)}",
+                    empty,
+                    "An empty sub-projection is not a valid value. Found empty object at path "
+                    f"{'.'.join(parts)}",
                 )
-            yield from leaves(value, parts)
+            yield from leaves(value, parts, empty=empty)
         else:
             yield parts, value
 
@@ -215,7 +224,8 @@ def compile_fields(spec: Mapping[str, Any], compile_value: Compile) -> Projectio
     if not spec:
         raise CommandFailure(
             51272,
-            "Invalid $project :: caused by :: projection specification must have at least one field",
+            "Invalid $project :: caused by :: projection specification must have at least one "
+            "field",
         )
     given = list(leaves(spec))
     including = decide_kind(given)

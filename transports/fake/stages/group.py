@@ -1,10 +1,11 @@
-"""Stages that gather documents: ``$group``, ``$bucket``, ``$bucketAuto``, ``$sortByCount``, ``$count``.
+"""Stages that gather documents: ``$group``, ``$bucket``, ``$sortByCount`` and their like.
 
 Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation/group/
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
@@ -47,6 +48,8 @@ def group(spec: Any, context: Context) -> Stage:
         raise CommandFailure(15947, "a group's fields must be specified in an object")
     if "_id" not in spec:
         raise CommandFailure(15955, "a group specification must include an _id")
+    if type(spec["_id"]) is dict and any("." in name for name in spec["_id"]):
+        raise CommandFailure(17390, "$group does not support inclusion-style expressions")
     key_of = context.expression(spec["_id"])
     accumulations = _accumulations(spec, context)
     collation = context.collation
@@ -85,7 +88,8 @@ def sort_by_count(spec: Any, context: Context) -> Stage:
         if not next(iter(spec), "").startswith("$"):
             raise CommandFailure(
                 40147,
-                "the sortByCount field must be defined as a $-prefixed path or an expression inside "
+                "the sortByCount field must be defined as a $-prefixed path or an expression "
+                "inside "
                 "an object",
             )
     elif type(spec) is not str:
@@ -95,7 +99,8 @@ def sort_by_count(spec: Any, context: Context) -> Stage:
     elif not spec.startswith("$"):
         raise CommandFailure(
             40148,
-            "the sortByCount field must be defined as a $-prefixed path or an expression inside an object",
+            "the sortByCount field must be defined as a $-prefixed path or an expression inside "
+            "an object",
         )
     grouped = group({"_id": spec, "count": {"$sum": 1}}, context)
 
@@ -159,8 +164,9 @@ def bucket(spec: Any, context: Context) -> Stage:
                 return boundaries[index]
         if default is MISSING:
             raise CommandFailure(
-                40066,
-                "$switch could not find a matching branch for an input, and no default was specified.",
+                4934200,
+                "$switch could not find a matching branch for an input, and no default was "
+                "specified.",
             )
         return default
 
@@ -211,9 +217,10 @@ def _boundaries(given: Any, context: Context) -> list[Any]:
     if len(boundaries) < 2:
         raise CommandFailure(
             40192,
-            f"The $bucket 'boundaries' field must have at least 2 values, but found {len(boundaries)} value(s).",
+            "The $bucket 'boundaries' field must have at least 2 values, but found "
+            f"{len(boundaries)} value(s).",
         )
-    for lower, upper in zip(boundaries, boundaries[1:], strict=False):
+    for lower, upper in itertools.pairwise(boundaries):
         if type_rank(lower) != type_rank(upper):
             raise CommandFailure(
                 40193, "All values in the 'boundaries' option to $bucket must have the same type."
@@ -232,7 +239,8 @@ def _check_default(default: Any, boundaries: list[Any], context: Context) -> Non
     ):
         raise CommandFailure(
             40199,
-            "The $bucket 'default' field must be less than the lowest boundary or greater than or equal to the highest boundary.",
+            "The $bucket 'default' field must be less than the lowest boundary or greater than "
+            "or equal to the highest boundary.",
         )
 
 

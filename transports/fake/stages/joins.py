@@ -56,20 +56,9 @@ def _local_values(document: Document, parts: Parts) -> list[Any]:
     for value in all_values(document, parts, False):
         if type(value) is list:
             found += value
-        else:
-            found.append(None if value is MISSING else value)
-    if not found and not _has_array(document, parts):
-        return [None]
-    return found
-
-
-def _has_array(document: Document, parts: Parts) -> bool:
-    value: Any = document
-    for part in parts:
-        if type(value) is list:
-            return True
-        value = value.get(part, MISSING) if type(value) is dict else MISSING
-    return type(value) is list
+        elif value is not MISSING:
+            found.append(value)
+    return found or [None]
 
 
 def _namespace(name: str, given: Any, context: Context) -> tuple[str | None, str]:
@@ -105,7 +94,8 @@ def lookup(spec: Any, context: Context) -> Stage:
         if "localField" not in given or "foreignField" not in given:
             raise CommandFailure(
                 FAILED_TO_PARSE,
-                "$lookup requires either 'pipeline' or both 'localField' and 'foreignField' to be specified",
+                "$lookup requires either 'pipeline' or both 'localField' and 'foreignField' to "
+                "be specified",
             )
     elif ("localField" in given) != ("foreignField" in given):
         raise CommandFailure(
@@ -115,11 +105,16 @@ def lookup(spec: Any, context: Context) -> Stage:
     target = _lookup_source(given, context)
     as_parts = check_path(given["as"])
     joined = _joined(given, context, target)
+    appends = context.pushed_down and "pipeline" not in given
 
     def run(documents: Iterable[Document], run: Run) -> Iterator[Document]:
         find = joined(run)
         for document in documents:
-            yield put(document, as_parts, find(document))
+            found = find(document)
+            if appends and as_parts[0] in document:
+                document = {**document}
+                document[as_parts[0]] = document.pop(as_parts[0])
+            yield put(document, as_parts, found)
 
     return run
 
@@ -127,10 +122,15 @@ def lookup(spec: Any, context: Context) -> Stage:
 def _check_strings(given: Document) -> None:
     for name in ("localField", "foreignField", "as"):
         if name in given:
+            if given[name] == "":
+                raise CommandFailure(
+                    FAILED_TO_PARSE, f"$lookup argument '{name}' must not be empty"
+                )
             if type(given[name]) is not str:
                 raise CommandFailure(
                     FAILED_TO_PARSE,
-                    f"$lookup argument '{name}: {given[name]!r}' must be a string, found type {bson_type(given[name])[1]}",
+                    f"$lookup argument '{name}: {given[name]!r}' must be a string, found type "
+                    f"{bson_type(given[name])[1]}",
                 )
             check_path(given[name])
 
@@ -206,7 +206,8 @@ def graph_lookup(spec: Any, context: Context) -> Stage:
         if name not in given:
             raise CommandFailure(
                 40105,
-                "$graphLookup requires 'from', 'as', 'startWith', 'connectFromField', and 'connectToField' to be specified.",
+                "$graphLookup requires 'from', 'as', 'startWith', 'connectFromField', and "
+                "'connectToField' to be specified.",
             )
     for name in ("as", "connectFromField", "connectToField", "depthField"):
         if name in given and type(given[name]) is not str:
@@ -226,7 +227,7 @@ def graph_lookup(spec: Any, context: Context) -> Stage:
 
     def search(index: JoinIndex, document: Document, run: Run) -> list[Document]:
         start = start_with(document, run.variables)
-        frontier = start if type(start) is list else [None if start is MISSING else start]
+        frontier = start if type(start) is list else [] if start is MISSING else [start]
         depth, seen, found = 0, set[int](), list[Document]()
         while frontier and (most is None or depth <= most):
             reached: list[Any] = []
@@ -290,7 +291,11 @@ def union_with(spec: Any, context: Context) -> Stage:
     pipeline = options.get("pipeline", [])
     collection = options.get("coll")
     if collection is None and not (pipeline and "$documents" in pipeline[0]):
-        raise CommandFailure(40414, "BSON field '$unionWith.coll' is missing but a required field")
+        raise CommandFailure(
+            FAILED_TO_PARSE,
+            "$unionWith stage without explicit collection must have a pipeline with $documents as "
+            "first stage",
+        )
     stages = context.nested("$unionWith").stages(pipeline)
 
     def run(documents: Iterable[Document], run: Run) -> Iterator[Document]:

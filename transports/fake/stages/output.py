@@ -12,11 +12,12 @@ from typing import Any, Final
 from transports.fake.errors import (
     FAILED_TO_PARSE,
     IMMUTABLE_FIELD,
+    TYPE_MISMATCH,
     CommandFailure,
 )
 from transports.fake.expressions.scope import Variables
 from transports.fake.stages.context import Context, Run, Stage
-from transports.fake.values import Document, bson_type, equal
+from transports.fake.values import MISSING, Document, bson_type, equal
 
 Decide = Callable[[Document | None], Document | None]
 _MATCHED: Final = ("replace", "keepExisting", "merge", "fail")
@@ -42,11 +43,11 @@ def out(spec: Any, context: Context) -> Stage:
         for name in spec:
             if name not in ("db", "coll", "timeseries"):
                 raise CommandFailure(40415, f"BSON field '$out.{name}' is an unknown field.")
-        for name in ("db", "coll"):
-            if name not in spec:
-                raise CommandFailure(
-                    40414, f"BSON field '$out.{name}' is missing but a required field"
-                )
+        if "db" not in spec or "coll" not in spec:
+            raise CommandFailure(
+                16994,
+                "If an object is passed to $out it must have exactly 2 fields: 'db' and 'coll'",
+            )
     elif type(spec) is not str:
         raise CommandFailure(
             16990, f"$out only supports a string or object argument, but found {bson_type(spec)[1]}"
@@ -65,7 +66,8 @@ def merge(spec: Any, context: Context) -> Stage:
     given = {"into": spec} if type(spec) is str else spec
     if type(given) is not dict:
         raise CommandFailure(
-            51182, f"$merge only supports a string or object argument, not {bson_type(spec)[1]}"
+            TYPE_MISMATCH,
+            f"$merge only supports a string or object argument, not {bson_type(spec)[1]}",
         )
     for name in given:
         if name not in ("into", "on", "let", "whenMatched", "whenNotMatched"):
@@ -75,7 +77,8 @@ def merge(spec: Any, context: Context) -> Stage:
     if type(given["into"]) not in (str, dict):
         raise CommandFailure(
             51178,
-            f"$merge 'into' field  must be either a string or an object, but found {bson_type(given['into'])[1]}",
+            "$merge 'into' field  must be either a string or an object, but found "
+            f"{bson_type(given['into'])[1]}",
         )
     database, collection = target_of("$merge", given)
     if not collection:
@@ -85,13 +88,22 @@ def merge(spec: Any, context: Context) -> Stage:
     if not_matched not in _NOT_MATCHED:
         raise CommandFailure(
             2,
-            f"Enumeration value '{not_matched}' for field '$merge.whenNotMatched' is not a valid value.",
+            f"Enumeration value '{not_matched}' for field '$merge.whenNotMatched' is not a "
+            "valid value.",
         )
     matched = _when_matched(given, context)
+    merges = given.get("whenMatched", "merge") == "merge"
+    if given.get("whenMatched") in ("keepExisting", "fail") and not_matched != "insert":
+        raise CommandFailure(
+            51181,
+            "Combination of $merge modes 'whenMatched: "
+            f"{given['whenMatched']}' and 'whenNotMatched: {not_matched}' is not supported",
+        )
 
     def run(documents: Iterable[Document], run: Run) -> Iterator[Document]:
         pairs = (
-            (document, _decision(document, matched, not_matched, run)) for document in documents
+            (document, _decision(document, matched, not_matched, merges, run))
+            for document in documents
         )
         run.env.merge(database or run.env.database, collection, on, pairs)
         return iter(())
@@ -104,7 +116,8 @@ def _on(given: Any) -> tuple[str, ...]:
     if type(fields) is not list:
         raise CommandFailure(
             51186,
-            f"$merge 'on' field  must be either a string or an array of strings, but found {bson_type(given)[1]}",
+            "$merge 'on' field  must be either a string or an array of strings, but found "
+            f"{bson_type(given)[1]}",
         )
     if not fields:
         raise CommandFailure(
@@ -121,7 +134,8 @@ def _on(given: Any) -> tuple[str, ...]:
     return tuple(fields)
 
 
-Matched = Callable[[Document, Document, Run], Document | None]
+# Also asked when nothing is stored, for what a server checks before it looks.
+Matched = Callable[[Document | None, Document, Run], Document | None]
 
 
 def _when_matched(given: Document, context: Context) -> Matched:
@@ -135,26 +149,36 @@ def _when_matched(given: Document, context: Context) -> Matched:
     if "let" in given:
         raise CommandFailure(51199, f"Cannot use 'let' variables with 'whenMatched: {mode}' mode")
 
-    def decide(stored: Document, document: Document, run: Run) -> Document | None:
+    def decide(stored: Document | None, document: Document, run: Run) -> Document | None:
+        if stored is None:
+            return None
         if mode == "replace":
             return _same_id(stored, {"_id": stored["_id"], **document})
         if mode == "merge":
-            return _same_id(stored, {**stored, **document})
+            return _same_id(stored, {**stored, **_in_order(document)})
         if mode == "fail":
             raise CommandFailure(
                 11000,
-                "$merge with whenMatched: fail found an existing document with the same values for the 'on' fields",
+                "$merge with whenMatched: fail found an existing document with the same values "
+                "for the 'on' fields",
             )
         return None
 
     return decide
 
 
+def _in_order(document: Document) -> Document:
+    """Return a document as ``$set`` adds its fields: ``_id`` first, then by name."""
+    rest = {name: document[name] for name in sorted(document) if name != "_id"}
+    return {"_id": document["_id"], **rest} if "_id" in document else rest
+
+
 def _same_id(stored: Document, new: Document) -> Document:
     if not equal(stored["_id"], new["_id"]):
         raise CommandFailure(
             IMMUTABLE_FIELD,
-            "$merge failed to update the matching document, did you attempt to modify the _id or the "
+            "$merge failed to update the matching document, did you attempt to modify the _id "
+            "or the "
             "shard key? :: caused by :: Performing an update on the path '_id' would modify the "
             "immutable field '_id'",
         )
@@ -163,6 +187,7 @@ def _same_id(stored: Document, new: Document) -> Document:
 
 def _pipeline_mode(pipeline: list[Any], given: Document, context: Context) -> Matched:
     let = given.get("let", {"new": "$$ROOT"})
+    # Without a "let" there is $$new; with one there is only what it defines.
     if type(let) is not dict:
         raise CommandFailure(FAILED_TO_PARSE, "$merge 'let' must be an object")
     if "new" in let and let["new"] != "$$ROOT":
@@ -170,23 +195,31 @@ def _pipeline_mode(pipeline: list[Any], given: Document, context: Context) -> Ma
             51273,
             "'let' may not define a value for the reserved 'new' variable other than '$$ROOT'",
         )
-    values = {name: context.expression(value) for name, value in {**let, "new": "$$ROOT"}.items()}
+    values = {name: context.expression(value) for name, value in let.items()}
     stages = context.nested("$merge", values).stages(pipeline)
 
-    def decide(stored: Document, document: Document, run: Run) -> Document | None:
+    def decide(stored: Document | None, document: Document, run: Run) -> Document | None:
         bound: Variables = {name: value(document, run.variables) for name, value in values.items()}
+        for name, value in bound.items():
+            if value is MISSING:
+                raise CommandFailure(17276, f"Use of undefined variable: {name}")
+        if stored is None:
+            return None
         changed = next(iter(stages([stored], run.binding(bound))))
         return _same_id(stored, {"_id": stored["_id"], **changed})
 
     return decide
 
 
-def _decision(document: Document, matched: Matched, not_matched: str, run: Run) -> Decide:
+def _decision(
+    document: Document, matched: Matched, not_matched: str, merges: bool, run: Run
+) -> Decide:
     def decide(stored: Document | None) -> Document | None:
+        new = matched(stored, document, run)
         if stored is not None:
-            return matched(stored, document, run)
+            return new
         if not_matched == "insert":
-            return document
+            return _in_order(document) if merges else document
         if not_matched == "fail":
             raise CommandFailure(
                 NO_MATCHING_DOCUMENT,

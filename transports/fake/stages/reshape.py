@@ -24,7 +24,7 @@ Reshape = Callable[[Document, Variables], Document]
 def compile_reshape(
     name: str, spec: Any, names: frozenset[str], collation: Collation | None
 ) -> Reshape:
-    """Compile ``$project``, ``$addFields``/``$set``, ``$unset`` or ``$replaceRoot``/``$replaceWith``."""
+    """Compile one of the stages of `RESHAPES`."""
 
     def compile_value(expression: Any) -> Expression:
         return compile_expression(expression, variables=names, collation=collation)
@@ -67,8 +67,13 @@ def add_fields(name: str, spec: Any, compile_value: Callable[[Any], Expression])
             40272, f"{name} specification stage must be an object, got {bson_type(spec)[1]}"
         )
     level = Level()
-    for parts, value in leaves(spec):
-        level.put(parts, compile_value(value))
+    for parts, value in leaves(spec, empty=40180):
+        try:
+            level.put(parts, compile_value(value))
+        except CommandFailure as failure:
+            if failure.code not in (31249, 31250):
+                raise
+            raise CommandFailure(40176, f"Invalid {name} :: {failure.message}") from failure
     return lambda document, variables: level.compute(document, document, variables)
 
 
@@ -78,7 +83,8 @@ def replace_root(name: str, spec: Any, compile_value: Callable[[Any], Expression
         if type(spec) is not dict:
             raise CommandFailure(
                 40229,
-                f"expected an object as specification for $replaceRoot stage, got {bson_type(spec)[1]}",
+                "expected an object as specification for $replaceRoot stage, got "
+                f"{bson_type(spec)[1]}",
             )
         for option in spec:
             if option != "newRoot":
@@ -98,7 +104,8 @@ def replace_root(name: str, spec: Any, compile_value: Callable[[Any], Expression
             raise CommandFailure(
                 40228,
                 f"'{'newRoot' if name == '$replaceRoot' else 'replacement document'}' expression  "
-                f"must evaluate to an object, but resulting value was: {value!r}. Type of resulting "
+                f"must evaluate to an object, but resulting value was: {value!r}. Type of "
+                "resulting "
                 f"value: '{bson_type(value)[1]}'.",
             )
         return value

@@ -80,14 +80,15 @@ def _non_negative(name: str, value: Any, code: int, kind: str) -> int:
     if number < 0:
         raise CommandFailure(
             code,
-            f"invalid argument to {name} stage: Expected a non-negative number in: {name}: {number}",
+            f"invalid argument to {name} stage: Expected a non-negative number in: {name}: "
+            f"{number}",
         )
     return number
 
 
 def limit(spec: Any, context: Context) -> Stage:
     """``$limit``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/limit/."""
-    number = _non_negative("$limit", spec, 2107201, "limit")
+    number = _non_negative("$limit", spec, 5107201, "limit")
     if number == 0:
         raise CommandFailure(15958, "the limit must be positive")
     return lambda documents, run: itertools.islice(documents, number)
@@ -155,7 +156,8 @@ def unwind(spec: Any, context: Context) -> Stage:
         if index_name.startswith("$"):
             raise CommandFailure(
                 28822,
-                f"includeArrayIndex option to $unwind stage should not be prefixed with a '$': {index_name}",
+                "includeArrayIndex option to $unwind stage should not be prefixed with a '$': "
+                f"{index_name}",
             )
     parts = check_path(path[1:])
     index_parts = None if index_name is None else check_path(index_name)
