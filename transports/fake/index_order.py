@@ -93,8 +93,20 @@ class Order:
             if place < len(self._entries) and self._entries[place] == entry:
                 del self._entries[place]
 
-    def records(self, low: tuple[int, Any] | None, high: tuple[int, Any] | None) -> list[int]:
-        """Return the records in order, those whose first value lies between two sort keys."""
+    def records(
+        self,
+        low: tuple[int, Any] | None,
+        high: tuple[int, Any] | None,
+        *,
+        multikey: bool,
+    ) -> list[int]:
+        """Return the records in order, those whose first value lies between two sort keys.
+
+        Args:
+            low: the least sort key, None for no limit.
+            high: the greatest.
+            multikey: a record may have several keys; it is given once, in its first place.
+        """
         entries = self._entries or []
         first, last = 0, len(entries)
         if self._ascending[0]:
@@ -102,7 +114,8 @@ class Order:
                 first = bisect_left(entries, ((low,), -1))
             if high is not None:
                 last = bisect_right(entries, high, key=lambda entry: entry[0][0])
-        return list(dict.fromkeys([record for _, record in entries[first:last]]))
+        records = [record for _, record in entries[first:last]]
+        return list(dict.fromkeys(records)) if multikey else records
 
 
 def _sortable(value: Any, collation: Collation | None) -> tuple[int, Any]:

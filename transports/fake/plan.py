@@ -164,12 +164,14 @@ def index_scan(
     condition: Any = None,
     *,
     backwards: bool = False,
-) -> list[Candidate]:
+    lazily: bool = False,
+) -> Iterable[Candidate]:
     """Return the records of an index in its order, each once.
 
     Args:
         condition: what the filter says of the index's first field, to narrow the range.
         backwards: in the opposite order.
+        lazily: fetch each when it is asked for; only where nothing can be written meanwhile.
     """
     if not index.serves_lookups or index.hashed:
         return list(view.scan())
@@ -181,10 +183,13 @@ def index_scan(
                 for _, values in index.keys(document)
             )
         records = index.order.records(
-            *range_of(condition, index.collation, multikey=index.multikey)
+            *range_of(condition, index.collation, multikey=index.multikey),
+            multikey=index.multikey,
         )
         if backwards:
             records.reverse()
+        if lazily:
+            return zip(records, map(view.records.__getitem__, records), strict=True)
         return [(record, view.records[record]) for record in records]
     found = []
     for record, document in view.scan():

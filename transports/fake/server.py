@@ -73,6 +73,7 @@ class FakeServer:
         self.started_ms = now_ms()
         self.commands_run = 0
         self._lock = threading.RLock()
+        self._generation = 0
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = set()
 
     async def run(self, command: Document, *, client: Client = _NOBODY) -> Document:
@@ -123,8 +124,7 @@ class FakeServer:
             raise ConnectionResetError("a failpoint closed the connection")
         reply["$clusterTime"] = self.clock.cluster_time
         reply["operationTime"] = self.clock.operation_time
-        if self._waiters:
-            self._notify()
+        self._notify()
         return reply, operation
 
     async def _apply_failpoint(self, operation: Operation) -> None:
@@ -170,16 +170,18 @@ class FakeServer:
             except CommandFailure:
                 self._abort_transaction(operation)
                 raise
-        return await self._drive(operation, result, wait)
+            seen = self._generation
+        return await self._drive(operation, result, wait, seen)
 
-    async def _drive(self, operation: Operation, handler: Any, wait: Wait) -> Document:
+    async def _drive(self, operation: Operation, handler: Any, wait: Wait, seen: int) -> Document:
         """Continue a handler that waits, each time something has changed."""
         limit = operation.command.get("maxTimeMS")
         waits_for_data = operation.name == "getMore"
         try:
             while True:
-                await self._changed(wait.timeout_ms)
+                await self._changed(wait.timeout_ms, seen)
                 with self._lock:
+                    seen = self._generation
                     self.sessions.abort_expired_transactions()
                     if (
                         limit
@@ -226,22 +228,30 @@ class FakeServer:
         """Wake the writes that wait for a transaction."""
         self._notify()
 
-    async def _changed(self, timeout_ms: int | None) -> None:
-        """Return when any command has finished, or the time is over."""
+    async def _changed(self, timeout_ms: int | None, seen: int) -> None:
+        """Return when a command has finished since generation *seen*, or the time is over."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         waiter = (loop, future)
-        self._waiters.add(waiter)
+        with self._lock:
+            if self._generation != seen:
+                return  # on another thread, between the look and now
+            self._waiters.add(waiter)
         limit = _REAP_INTERVAL_MS if timeout_ms is None else min(timeout_ms, _REAP_INTERVAL_MS)
         try:
             await asyncio.wait_for(future, limit / 1000)
         except TimeoutError:
             pass
         finally:
-            self._waiters.discard(waiter)
+            with self._lock:
+                self._waiters.discard(waiter)
 
     def _notify(self) -> None:
-        waiters, self._waiters = self._waiters, set()
+        with self._lock:
+            self._generation += 1
+            if not self._waiters:
+                return
+            waiters, self._waiters = self._waiters, set()
         for loop, future in waiters:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_wake, future)

@@ -137,6 +137,7 @@ class _Query:
     """The compiled parts of a find.
 
     Attributes:
+        in_one_batch: whether the limit ends the cursor with its first batch.
         knows_end: whether the plan knows its last document for the last (a sort, one ``_id``).
     """
 
@@ -155,6 +156,8 @@ class _Query:
             now=operation.now,
         )
         sort = command.get("sort") or {}
+        limit, size = command.get("limit") or 0, command.get("batchSize")
+        self.in_one_batch = bool(limit) and limit <= (DEFAULT_BATCH if size is None else size)
         self.natural = sort.get("$natural")
         self.sort: Callable[[Iterable[Document]], list[Document]] | None = None
         if sort and self.natural is None:
@@ -185,7 +188,11 @@ class _Query:
             if order is not None and self.collation is None:
                 self.sort = None
                 return index_scan(
-                    view, order[0], self.filter.get(order[0].fields[0]), backwards=order[1]
+                    view,
+                    order[0],
+                    self.filter.get(order[0].fields[0]),
+                    backwards=order[1],
+                    lazily=self.in_one_batch,
                 )
         if self.natural is not None:
             hint = {"$natural": self.natural}
