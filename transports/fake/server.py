@@ -224,10 +224,6 @@ class FakeServer:
         reply.update(failure.extra)
         return reply
 
-    def transaction_ended(self) -> None:
-        """Wake the writes that wait for a transaction."""
-        self._notify()
-
     async def _changed(self, timeout_ms: int | None, seen: int) -> None:
         """Return when a command has finished since generation *seen*, or the time is over."""
         loop = asyncio.get_running_loop()
