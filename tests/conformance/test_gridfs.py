@@ -6,8 +6,13 @@ import pytest
 from gridfs import AsyncGridFSBucket, NoFile
 
 from odm import Connection
+from transports.motor import MotorTransport
+
+# PyMongo's bucket takes no database but its own; Motor brings a bucket, which is used below.
+motors_own = pytest.mark.differs("motor", reason="GridFS over Motor is AsyncIOMotorGridFSBucket")
 
 
+@motors_own
 async def test_grid_fs_stores_and_reads_a_file(db: Connection) -> None:
     bucket = AsyncGridFSBucket(db.database, chunk_size_bytes=1024)
     content = bytes(range(256)) * 20
@@ -19,6 +24,7 @@ async def test_grid_fs_stores_and_reads_a_file(db: Connection) -> None:
     assert await db.database["fs.chunks"].count_documents({"files_id": file_id}) == 5
 
 
+@motors_own
 async def test_grid_fs_streams_in_pieces(db: Connection) -> None:
     bucket = AsyncGridFSBucket(db.database, bucket_name="media", chunk_size_bytes=10)
     async with bucket.open_upload_stream("b.txt") as upload:
@@ -30,6 +36,7 @@ async def test_grid_fs_streams_in_pieces(db: Connection) -> None:
         assert await stream.readchunk() == b" th"
 
 
+@motors_own
 async def test_grid_fs_keeps_versions_and_deletes(db: Connection) -> None:
     bucket = AsyncGridFSBucket(db.database)
     await bucket.upload_from_stream("c", b"old")
@@ -43,3 +50,14 @@ async def test_grid_fs_keeps_versions_and_deletes(db: Connection) -> None:
         await bucket.open_download_stream(newest)
     assert await db.database["fs.files"].count_documents({}) == 1
     assert await db.database["fs.chunks"].count_documents({}) == 1
+
+
+@pytest.mark.parametrize("transport", ["motor"], indirect=True)
+async def test_grid_fs_over_motor_is_motors_own(db: Connection) -> None:
+    from motor.motor_asyncio import AsyncIOMotorGridFSBucket
+
+    assert isinstance(db.transport, MotorTransport)
+    bucket = AsyncIOMotorGridFSBucket(db.transport.motor_client[db.database.name])
+    file_id = await bucket.upload_from_stream("a.bin", b"content")
+    stream = await bucket.open_download_stream(file_id)
+    assert await stream.read() == b"content"
