@@ -17,7 +17,7 @@ import bson
 
 from transports.endpoint import authentication, compression, handshake, wire
 from transports.endpoint.authentication import Authentication, unauthorized
-from transports.endpoint.backend import Backend, Client, Request
+from transports.endpoint.backend import Backend, Client, Member, Request
 from transports.endpoint.elements import INT64, STRING, MalformedDocument, elements, number, text
 from transports.endpoint.handshake import CODEC_OPTIONS, HelloContext, Reply, error_reply
 from transports.endpoint.replies import cursor_id, is_document
@@ -28,6 +28,7 @@ from transports.errors import CarriageError, ConnectionLost
 logger = logging.getLogger(__name__)
 
 _OP_QUERY_COMMANDS = handshake.HELLO_NAMES | {"saslStart", "saslContinue", "authenticate"}
+_RELAYED_HELLO_FIELDS = frozenset({"apiVersion", "apiStrict", "apiDeprecationErrors", "comment"})
 _WRAPPERS = (b"$query", b"query")
 
 
@@ -48,6 +49,7 @@ class Services(Protocol):
     topology: Topology
     verifier: Verifier | None
     counters: Counters
+    relays_hello: bool
 
     def addresses(self) -> Mapping[str, str]:
         """Return member address, lower case, to the endpoint's address for it."""
@@ -160,6 +162,8 @@ class Dispatcher:
         if member is None:
             message = f"{self._member} is no longer a member of the deployment"
             return error_reply(91, "ShutdownInProgress", message)
+        if self._services.relays_hello:
+            member = await self._ask(name, command)
         context = HelloContext(
             addresses=self._services.addresses(),
             connection_id=self.client.connection_id,
@@ -174,6 +178,31 @@ class Dispatcher:
         if speculation is not None:
             reply["speculativeAuthenticate"] = speculation
         return reply
+
+    async def _ask(self, name: str, command: dict[str, Any]) -> Member:
+        """Ask the server itself for its ``hello``.
+
+        Without what is between driver and endpoint: metadata, compression, authentication, and
+        waiting for a change.
+        """
+        kept = {key: value for key, value in command.items() if key in _RELAYED_HELLO_FIELDS}
+        request = Request(
+            server=self._member,
+            message=bytes(5) + bson.encode({name: 1, **kept, "$db": "admin"}),
+            name=name,
+            database="admin",
+            client=self.client,
+        )
+        try:
+            reply = await self._services.backend.run(request)
+        except ConnectionLost:
+            raise
+        except CarriageError as exc:
+            error = error_reply(exc.code, exc.code_name, exc.message, exc.labels)
+            return Member(address=self._member, hello=error)
+        self._services.topology.read(reply)
+        hello: dict[str, Any] = bson.decode(reply, CODEC_OPTIONS)
+        return Member(address=self._member, hello=hello)
 
     def _take_metadata(self, command: dict[str, Any]) -> Reply | None:
         """Take the client's name from its first handshake and refuse that it takes another."""

@@ -76,6 +76,9 @@ class Endpoint:
         credential: what clients must authenticate with (SCRAM-SHA-256); None for nothing.
         deployment_max_age_s: how old a description of the deployment may get before ``hello``
             asks for it anew; None as long as nothing speaks against it.
+        relay_hello: whether every ``hello`` also asks the server itself. It costs a command each,
+            heartbeats included, and makes true what is measured or provoked there: round-trip
+            times, failpoints on ``hello``.
 
     Raises:
         ValueError: *listen* cannot be understood, or other machines could reach it and there is
@@ -89,6 +92,7 @@ class Endpoint:
         listen: str | None = None,
         credential: Credential | None = None,
         deployment_max_age_s: float | None = None,
+        relay_hello: bool = False,
     ) -> None:
         where = parse_listen(listen) if listen is not None else None
         if where is not None and not where.is_loopback and credential is None:
@@ -101,6 +105,7 @@ class Endpoint:
         self.backend = backend
         self.topology = Topology(backend, max_age_s=deployment_max_age_s, follow=self._follow)
         self.verifier = Verifier(credential) if credential is not None else None
+        self.relays_hello = relay_hello
         self.counters = Counters()
         self.connections: set[ClientConnection] = set()
         self._credential = credential

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import bson
 import pytest
 from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.errors import NotPrimaryError, OperationFailure, ServerSelectionTimeoutError
@@ -25,7 +26,7 @@ from transports.endpoint import (
     wire,
 )
 from transports.endpoint import server as module
-from transports.errors import CarriageError, TransportClosed
+from transports.errors import CarriageError, ConnectionLost, TransportClosed
 
 Client = AsyncMongoClient[dict[str, Any]]
 
@@ -260,6 +261,45 @@ async def test_the_age_of_a_description_can_be_bounded(backend: Any, connect: An
         for _ in range(3):
             await client.command({"hello": 1})
         assert backend.describes == before + 3
+
+
+async def test_hello_can_be_asked_of_the_server_itself(
+    backend: Any, connect: Any, members: Any
+) -> None:
+    hello = dict(members("DB1.example:27017", "db2.example:27017")[0].hello)
+
+    async def answer(_request: Request) -> bytes:
+        return bson.encode({**hello, "setVersion": len(backend.requests)})
+
+    backend.answer = answer
+    async with Endpoint(backend, relay_hello=True) as endpoint:
+        client = await connect(next(iter(endpoint.addresses().values())))
+        metadata = {"application": {"name": "shop"}, "driver": {"name": "x", "version": "1"}}
+        first = await client.command({"hello": 1, "client": metadata, "compression": ["zlib"]})
+        second = await client.command({"hello": 1, "comment": "again"})
+        assert (first["setVersion"], second["setVersion"]) == (1, 2)
+        assert first["me"] == next(iter(endpoint.addresses().values()))
+        assert first["compression"] == ["zlib"]
+        sent = [bson.decode(request.message[5:]) for request in backend.requests]
+        assert sent == [
+            {"hello": 1, "$db": "admin"},
+            {"hello": 1, "comment": "again", "$db": "admin"},
+        ]
+        assert backend.requests[0].client.app_name == "shop"
+        assert endpoint.statistics().commands == 0
+
+        async def fail(_request: Request) -> bytes:
+            raise CarriageError("no route", code=7, code_name="HostNotFound")
+
+        backend.answer = fail
+        assert (await client.command({"hello": 1}))["errmsg"] == "no route"
+
+        async def break_off(_request: Request) -> bytes:
+            raise ConnectionLost("reset", code=6, code_name="HostUnreachable")
+
+        backend.answer = break_off
+        client.send({"hello": 1})
+        assert await client.is_closed()
 
 
 async def test_it_counts(endpoint: Any, connect: Any) -> None:
