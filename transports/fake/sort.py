@@ -9,7 +9,10 @@ Spec: https://www.mongodb.com/docs/manual/reference/method/cursor.sort/
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import Any, Final
+
+from bson import Int64, ObjectId
 
 from transports.fake.collation import Collation
 from transports.fake.errors import CommandFailure, unsupported
@@ -79,6 +82,19 @@ def _keys(spec: Mapping[str, Any]) -> list[tuple[Parts, bool]]:
     return keys
 
 
+_INTEGERS: Final = frozenset({int, Int64})
+
+
+def _compares_directly(documents: list[Document], name: str, collation: Collation | None) -> bool:
+    """Tell whether Python's order of the field's values is the server's: all of one plain type."""
+    kinds = {type(document.get(name, MISSING)) for document in documents}
+    if kinds <= _INTEGERS or kinds == {ObjectId} or kinds == {bool}:
+        return True
+    if kinds == {float}:
+        return not any(document[name] != document[name] for document in documents)
+    return kinds == {str} and collation is None
+
+
 def compile_sort(
     spec: Mapping[str, Any], collation: Collation | None = None
 ) -> Callable[[Iterable[Document]], list[Document]]:
@@ -94,10 +110,13 @@ def compile_sort(
     def sort(documents: Iterable[Document]) -> list[Document]:
         ordered = list(documents)
         for parts, backwards in reversed(keys):
-            ordered.sort(
-                key=lambda document: path_key(document, parts, backwards, collation),
-                reverse=backwards,
-            )
+            if len(parts) == 1 and _compares_directly(ordered, parts[0], collation):
+                ordered.sort(key=itemgetter(parts[0]), reverse=backwards)
+            else:
+                ordered.sort(
+                    key=lambda document: path_key(document, parts, backwards, collation),
+                    reverse=backwards,
+                )
         return ordered
 
     return sort

@@ -63,32 +63,32 @@ def widest(*values: Any) -> type:
 
 def add(left: Any, right: Any) -> Any:
     """Return the sum of two numbers."""
-    kind = widest(left, right)
-    if kind is float:
-        return to_float(left) + to_float(right)
-    if kind is Decimal128:
-        return decimal_value(DECIMAL.add(to_decimal(left), to_decimal(right)))
-    return integer(int(left) + int(right), wide=kind is Int64)
+    kinds = type(left), type(right)
+    if Decimal128 not in kinds:
+        if float in kinds:
+            return float(left) + float(right)
+        return integer(int(left) + int(right), wide=Int64 in kinds)
+    return decimal_value(DECIMAL.add(to_decimal(left), to_decimal(right)))
 
 
 def subtract(left: Any, right: Any) -> Any:
     """Return the difference of two numbers."""
-    kind = widest(left, right)
-    if kind is float:
-        return to_float(left) - to_float(right)
-    if kind is Decimal128:
-        return decimal_value(DECIMAL.subtract(to_decimal(left), to_decimal(right)))
-    return integer(int(left) - int(right), wide=kind is Int64)
+    kinds = type(left), type(right)
+    if Decimal128 not in kinds:
+        if float in kinds:
+            return float(left) - float(right)
+        return integer(int(left) - int(right), wide=Int64 in kinds)
+    return decimal_value(DECIMAL.subtract(to_decimal(left), to_decimal(right)))
 
 
 def multiply(left: Any, right: Any) -> Any:
     """Return the product of two numbers."""
-    kind = widest(left, right)
-    if kind is float:
-        return to_float(left) * to_float(right)
-    if kind is Decimal128:
-        return decimal_value(DECIMAL.multiply(to_decimal(left), to_decimal(right)))
-    return integer(int(left) * int(right), wide=kind is Int64)
+    kinds = type(left), type(right)
+    if Decimal128 not in kinds:
+        if float in kinds:
+            return float(left) * float(right)
+        return integer(int(left) * int(right), wide=Int64 in kinds)
+    return decimal_value(DECIMAL.multiply(to_decimal(left), to_decimal(right)))
 
 
 def is_zero(value: Any) -> bool:

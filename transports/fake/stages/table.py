@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from transports.fake.stages.context import CompileStage
+from transports.fake.stages.gaps import densify, fill
 from transports.fake.stages.group import bucket, bucket_auto, count, group, sort_by_count
 from transports.fake.stages.joins import facet, graph_lookup, lookup, union_with
 from transports.fake.stages.output import merge, out
@@ -19,14 +20,17 @@ from transports.fake.stages.streams import (
     sort,
     unwind,
 )
+from transports.fake.stages.windows import set_window_fields
 
 STAGES: Final[dict[str, CompileStage]] = {
     "$addFields": reshape("$addFields"),
     "$bucket": bucket,
     "$bucketAuto": bucket_auto,
     "$count": count,
+    "$densify": densify,
     "$documents": documents,
     "$facet": facet,
+    "$fill": fill,
     "$graphLookup": graph_lookup,
     "$group": group,
     "$limit": limit,
@@ -40,6 +44,7 @@ STAGES: Final[dict[str, CompileStage]] = {
     "$replaceWith": reshape("$replaceWith"),
     "$sample": sample,
     "$set": reshape("$set"),
+    "$setWindowFields": set_window_fields,
     "$skip": skip,
     "$sort": sort,
     "$sortByCount": sort_by_count,
@@ -65,12 +70,9 @@ SOURCES: Final = frozenset(
 UNSUPPORTED: Final = frozenset(
     {
         "$changeStreamSplitLargeEvent",
-        "$densify",
-        "$fill",
         "$listSampledQueries",
         "$queryStats",
         "$searchMeta",
-        "$setWindowFields",
         "$shardedDataDistribution",
         "$vectorSearch",
     }

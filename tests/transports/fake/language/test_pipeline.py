@@ -9,3 +9,13 @@ from typing import Any
 def test_pipelines(case: Any, agree: Callable[[Any], None]) -> None:
     """Every stage; errors included."""
     agree(case)
+
+
+def test_windows(case: Any, agree: Callable[[Any], None]) -> None:
+    """``$setWindowFields``: windows by documents and by range, every function."""
+    agree(case)
+
+
+def test_gaps(case: Any, agree: Callable[[Any], None]) -> None:
+    """``$densify`` and ``$fill``."""
+    agree(case)
