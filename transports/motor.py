@@ -62,15 +62,19 @@ class MotorTransport(Transport):
     async def _open(self) -> AsyncMongoClient[dict[str, Any]]:
         self._motor_client = checked(self.url, lambda: AsyncIOMotorClient(self.url.driver_uri))
         client = cast("AsyncMongoClient[dict[str, Any]]", ClientAdapter(self._motor_client))
-        # Motor's own driver= joins names with "|", which newer PyMongo refuses.
-        client.append_metadata(driver_info())
-        await check_deployment(client, self.url)
+        try:
+            # Motor's own driver= joins names with "|", which newer PyMongo refuses.
+            client.append_metadata(driver_info())
+            await check_deployment(client, self.url)
+        except BaseException:
+            await client.close()
+            raise
         return client
 
     async def _close(self) -> None:
-        motor_client, self._motor_client = self._motor_client, None
-        if motor_client is not None:
-            await asyncio.to_thread(motor_client.close)
+        # Closed already, as the client: PyMongo's close() fails when it is called again while an
+        # operation that was cancelled goes on in its thread.
+        self._motor_client = None
 
     @property
     def uri(self) -> str:
