@@ -17,6 +17,7 @@ import shutil
 import socket
 import stat
 import tempfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,6 +168,7 @@ class Addresses:
     def __init__(self, listen: ListenAddress | None) -> None:
         self._listen = listen
         self._directory: Path | None = None
+        self._removal: weakref.finalize[..., Addresses] | None = None
         self._count = 0
         self._paths: set[str] = set()
 
@@ -201,9 +203,8 @@ class Addresses:
         """Remove every socket and the directory. Idempotent."""
         for address in tuple(self._paths):
             self.release(address)
-        directory, self._directory = self._directory, None
-        if directory is not None:
-            shutil.rmtree(directory, ignore_errors=True)
+        if self._removal is not None:
+            self._removal()
 
     def _path(self, index: int) -> str:
         if self._listen is not None:
@@ -215,7 +216,14 @@ class Addresses:
             return path
         if self._directory is None:
             self._directory = private_directory()
+            # Also at the exit of an application that does not close what it opens.
+            self._removal = weakref.finalize(self, _remove, self._directory, os.getpid())
         return str(self._directory / f"m{index}.sock")
+
+
+def _remove(directory: Path, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child shares the directory and must leave it
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _host_and_port(host: str, port: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -101,6 +102,27 @@ def test_private_sockets_are_private_and_removed() -> None:
         sock.close()
     addresses.close()
     addresses.close()
+    assert not directory.exists()
+
+
+def test_a_directory_that_nobody_closed_is_removed_by_its_own_process_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    addresses = Addresses(None)
+    sock, address = addresses.bind()
+    sock.close()
+    directory = Path(address).parent
+    monkeypatch.setattr(os, "getpid", lambda: -1)  # as a forked child would see it
+    removal = addresses._removal
+    assert removal is not None
+    detached = removal.peek()
+    assert detached is not None
+    _, remove, arguments, _ = detached
+    remove(*arguments)
+    assert directory.exists()
+    monkeypatch.undo()
+    del addresses, detached
+    gc.collect()
     assert not directory.exists()
 
 
