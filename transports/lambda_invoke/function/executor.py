@@ -32,6 +32,7 @@ from pymongo.errors import (
     NotPrimaryError,
     OperationFailure,
     PyMongoError,
+    ServerSelectionTimeoutError,
 )
 from pymongo.server_selectors import any_server_selector
 
@@ -40,7 +41,6 @@ from transports.lambda_invoke.function.settings import FunctionSettings
 
 _HEADER = struct.Struct("<iiii")
 _OP_MSG = 2013
-_MORE_TO_COME = b"\x02\x00\x00\x00"
 _NO_FLAGS = b"\x00\x00\x00\x00"
 # Replies that change the topology are small; a large reply is never searched.
 _SMALL_REPLY_BYTES = 16_384
@@ -111,7 +111,9 @@ class Executor:
         Args:
             server: ``"host:port"`` of a member of the deployment.
             message: an OP_MSG after its header: flags and sections.
-            acknowledged: False sends ``moreToCome`` and reads nothing.
+            acknowledged: False drops the reply. It is waited for all the same: whoever sent
+                the write may count on its effect in what is sent next, and that may go over
+                another connection of another execution environment.
             timeout_s: seconds after which the connection is given up, and with it the operation.
 
         Returns:
@@ -122,7 +124,7 @@ class Executor:
         """
         deadline = time.monotonic() + timeout_s
         request_id = next(self._request_ids) % 2**31
-        head, body = frame(message, request_id, acknowledged=acknowledged)
+        head, body = frame(message, request_id)
         sent = False
         reply = b""
         try:
@@ -136,20 +138,30 @@ class Executor:
                 connection.send_message(head, 0)
                 if body:
                     connection.send_message(body, 0)  # type: ignore[arg-type]
-                if acknowledged:
-                    answer = connection.receive_message(request_id)
-                    reply = bytes(answer.raw_command_response())
-                    _raise_state_change(reply, connection.max_wire_version)
+                answer = connection.receive_message(request_id)
+                reply = bytes(answer.raw_command_response())
+                _raise_state_change(reply, connection.max_wire_version)
         except PyMongoError as error:
             # A reply that changes the topology: monitoring has learnt of it, the caller gets it.
             if not reply:
                 raise NotCompleted(server, error, ran="unknown" if sent else "no") from error
-        return reply
+        return reply if acknowledged else b""
 
     def _select(self, address: Address, timeout_s: float) -> Any:
-        # PyMongo's annotation says int; it adds the value to a clock.
+        deadline = time.monotonic() + timeout_s
         topology = self._client._get_topology()
-        return topology.select_server_by_address(address, "command", timeout_s)  # type: ignore[arg-type]
+        while True:
+            remaining = deadline - time.monotonic()
+            # PyMongo's annotation says int; it adds the value to a clock.
+            server = topology.select_server_by_address(address, "command", max(remaining, 0))  # type: ignore[arg-type]
+            # Before 4.14 a server is given that has not been reached yet, its pool paused.
+            if server.description.is_server_type_known:
+                return server
+            if remaining <= 0:
+                raise ServerSelectionTimeoutError(
+                    f"{format_address(address)} is not reachable: {server.description.error}"
+                )
+            topology.request_check_all(remaining)  # type: ignore[arg-type]  # seconds, as above
 
     def describe(self, *, timeout_s: float) -> tuple[tuple[str, bytes], ...]:
         """Return every member as ``(address, BSON of its reply to hello)``.
@@ -215,13 +227,12 @@ class Executor:
         return bson.decode(self.run(server, message, timeout_s=timeout_s), _REPLY_OPTIONS)
 
 
-def frame(message: bytes, request_id: int, *, acknowledged: bool) -> tuple[bytes, memoryview]:
-    """Return *message* with an OP_MSG header, its flags reduced to ``moreToCome`` or none.
+def frame(message: bytes, request_id: int) -> tuple[bytes, memoryview]:
+    """Return *message* with an OP_MSG header and without flags: one message, one reply.
 
     In two pieces: a long message is not copied, a short one is whole in the first.
     """
-    flags = _NO_FLAGS if acknowledged else _MORE_TO_COME
-    head = _HEADER.pack(len(message) + 16, request_id, 0, _OP_MSG) + flags
+    head = _HEADER.pack(len(message) + 16, request_id, 0, _OP_MSG) + _NO_FLAGS
     body = memoryview(message)[4:]
     if len(message) <= _JOIN_BELOW_BYTES:
         return head + body, body[:0]
