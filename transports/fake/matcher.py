@@ -34,7 +34,7 @@ from transports.fake.matcher_operators import (
 )
 from transports.fake.matcher_schema import compile_schema
 from transports.fake.paths import array_index, split
-from transports.fake.values import Document
+from transports.fake.values import Document, hash_key
 
 NOT_SINGLE_VALUE_FIELD: Final = 54
 
@@ -94,6 +94,8 @@ class Matcher:
             CommandFailure: 54 if two of them speak of the same path or of a path inside another.
         """
         found: dict[str, Any] = {}
+        if _never_matches(self.query):
+            return found
         # The server sorts a filter's parts, and so the fields of what it inserts.
         for path, value in sorted(_equalities(self.query), key=lambda pair: pair[0]):
             for other in found:
@@ -130,6 +132,16 @@ class Matcher:
         return found
 
 
+def _never_matches(query: Mapping[str, Any]) -> bool:
+    """Tell whether the server sees that nothing can match, and forgets the equalities."""
+    return any(
+        any(_never_matches(member) for member in value)
+        if name == "$and"
+        else is_operators(value) and (value.get("$all") == [] or value.get("$in") == [])
+        for name, value in query.items()
+    )
+
+
 def _equalities(query: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     for name, value in query.items():
         if name == "$and" or (name == "$or" and len(value) == 1):
@@ -147,8 +159,9 @@ def _equalities(query: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 def _operator_equalities(operators: Mapping[str, Any]) -> Iterable[Any]:
     if "$eq" in operators:
         yield operators["$eq"]
-    if len(operators.get("$in", ())) == 1 and type(operators["$in"][0]) is not Regex:
-        yield operators["$in"][0]
+    one_of = operators.get("$in", ())
+    if len({hash_key(value) for value in one_of}) == 1 and type(one_of[0]) is not Regex:
+        yield one_of[0]
     for constant in operators.get("$all", ()):
         if type(constant) is not Regex and not is_operators(constant):
             yield constant

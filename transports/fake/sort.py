@@ -56,8 +56,14 @@ def _key_values(value: Any, parts: Parts, at: int) -> list[Any]:
         return [MISSING]
     index = array_index(parts[at])
     if 0 <= index < len(value):
+        if any(type(element) is dict and parts[at] in element for element in value):
+            raise CommandFailure(
+                16746,
+                "Ambiguous field name found in array (do not use numeric field names in embedded "
+                f"elements in an array), field: '{parts[at]}'",
+            )
         if at + 1 == len(parts):
-            return [value[index]]
+            return [_NOTHING if value[index] == [] else value[index]]
         return _key_values(value[index], parts, at + 1)
     found: list[Any] = []
     for element in value:

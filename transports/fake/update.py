@@ -359,21 +359,27 @@ def _constant(value: Any) -> Callable[[Any, str, Any], Any]:
 def _plain_value(document: Document, parts: tuple[str, ...], which: str, path: str) -> Any:
     """Return the value at one of the paths of a ``$rename``, which may go through no array."""
     value: Any = document
+    through_array = False
     for part in parts:
         if type(value) is list:
-            if which == "source" and not part.isdigit():
+            through_array = True
+            if part.isdigit():
+                value = value[int(part)] if int(part) < len(value) else MISSING
+                continue
+            if which == "source":
                 raise _not_traversable(part, path)
-            if which == "source" and int(part) >= len(value):
-                return MISSING
-            raise bad_value(
-                f"The {which} field cannot be an array element, '{path}' in doc with _id: "
-                f"{document.get('_id')!r} has an array field"
-            )
+            break
         if type(value) is not dict:
             if which == "source" and value is not MISSING:
                 raise _not_traversable(part, path)
-            return MISSING
+            value = MISSING
+            break
         value = value.get(part, MISSING)
+    if through_array and (value is not MISSING or which == "destination"):
+        raise bad_value(
+            f"The {which} field cannot be an array element, '{path}' in doc with _id: "
+            f"{document.get('_id')!r} has an array field"
+        )
     return value
 
 

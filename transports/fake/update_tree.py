@@ -41,18 +41,15 @@ class Branch:
             self._in_order = sorted(self.children, key=cmp_to_key(_compare_names))
         return self._in_order
 
-    def creates(self, inserting: bool) -> bool:
-        """Tell whether anything under this place would create it."""
-        return any(_creates(child, inserting) for child in self.children.values())
-
 
 Node = Branch | Modifier
 
 
-def _creates(node: Node, inserting: bool) -> bool:
+def _concerns(node: Node, inserting: bool) -> bool:
+    """Tell whether anything at or under a place is for this document."""
     if isinstance(node, Branch):
-        return node.creates(inserting)
-    return node.creates and (inserting or not node.inserts_only)
+        return any(_concerns(child, inserting) for child in node.children.values())
+    return inserting or not node.inserts_only
 
 
 def _compare_names(left: str, right: str) -> int:
@@ -119,8 +116,6 @@ class Application:
         if type(value) is list:
             return self._array(node, value, path)
         if value is MISSING:
-            if not node.creates(self.inserting):
-                return MISSING
             return self._document(node, {}, path) or MISSING
         return self._scalar(node, value, path)
 
@@ -160,7 +155,7 @@ class Application:
             # Unlike a query, an update takes "01" for 1.
             index = int(name) if name.isdigit() else -1
             if index < 0:
-                if not _creates(child, self.inserting) and _removes(child):
+                if _removes(child) or not _concerns(child, self.inserting):
                     continue
                 raise self._not_viable(name, path, array)
             old = array[index] if index < len(array) else MISSING
@@ -178,9 +173,7 @@ class Application:
 
     def _scalar(self, node: Branch, value: Any, path: str) -> Any:
         for name, child in self._children(node, value, path):
-            if isinstance(child, Modifier) and child.inserts_only and not self.inserting:
-                continue
-            if not _removes(child):
+            if _concerns(child, self.inserting) and not _removes(child):
                 raise self._not_viable(name, path, value)
         return value
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
@@ -29,14 +29,17 @@ from transports.fake.expressions.numbers import (
 from transports.fake.expressions.numbers import add as add_numbers
 from transports.fake.expressions.numbers import subtract as subtract_numbers
 from transports.fake.expressions.scope import (
+    Constant,
     Expression,
     Operator,
     Scope,
+    Variables,
     fixed,
+    folded,
     is_nullish,
     variadic,
 )
-from transports.fake.values import NUMBER_TYPES, bson_type, integer, is_nan
+from transports.fake.values import NUMBER_TYPES, Document, bson_type, integer, is_nan
 
 
 def type_name(value: Any) -> str:
@@ -63,13 +66,8 @@ def _milliseconds(value: Any) -> int:
     return int(value)
 
 
-def add(values: list[Any]) -> Any:
+def add(values: Iterable[Any]) -> Any:
     """``$add``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/add/."""
-    if len(values) == 2:
-        left, right = values
-        kind, other = type(left), type(right)
-        if kind in NUMBER_TYPES and other in NUMBER_TYPES and Decimal128 not in (kind, other):
-            return add_numbers(left, right)
     total = Sum()
     date: int | None = None
     for value in values:
@@ -111,7 +109,7 @@ def subtract(left: Any, right: Any) -> Any:
     )
 
 
-def multiply_all(values: list[Any]) -> Any:
+def multiply_all(values: Iterable[Any]) -> Any:
     """``$multiply``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/multiply/."""
     product: Any = 1
     for value in values:
@@ -458,9 +456,32 @@ def _hyperbolic_arc_tangent(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) == 1 else math.atanh(value)
 
 
+def _add(operand: Any, scope: Scope) -> Expression:
+    if type(operand) is not list or len(operand) != 2:
+        return _ADD(operand, scope)
+    left, right = (scope.compile(argument) for argument in operand)
+    if type(left) is Constant:
+        left, right = right, left
+
+    def two(document: Document, variables: Variables) -> Any:
+        first = left(document, variables)
+        if type(first) not in _PLAIN:
+            return add(part(document, variables) for part in (left, right))
+        second = right(document, variables)
+        if type(second) in _PLAIN:
+            return add_numbers(first, second)
+        return add((first, second))
+
+    return folded(two, [left, right])
+
+
+_PLAIN: Final = frozenset({int, Int64, float})
+_ADD: Final = variadic(add, commutative=True)
+_add.__doc__ = add.__doc__
+
 ARITHMETIC: Final[dict[str, Operator]] = {
     "$abs": fixed("$abs", absolute, 1),
-    "$add": variadic(add, commutative=True),
+    "$add": _add,
     "$ceil": fixed("$ceil", _rounding("$ceil", ROUND_CEILING, math.ceil), 1),
     "$divide": fixed("$divide", divide, 2),
     "$exp": fixed("$exp", exp, 1),

@@ -5,7 +5,7 @@ Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation/#array-
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from transports.fake.errors import CommandFailure
@@ -129,7 +129,7 @@ def _pair(element: Any, lists: bool) -> tuple[str, Any]:
     return element["k"], element["v"]
 
 
-def concat_arrays(values: list[Any]) -> Any:
+def concat_arrays(values: Iterable[Any]) -> Any:
     """``$concatArrays``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/concatArrays/."""
     joined: list[Any] = []
     for value in values:

@@ -59,6 +59,8 @@ def _comparison(name: str, decide: Callable[[int], Any]) -> Operator:
 def and_(operand: Any, scope: Scope) -> Expression:
     """``$and``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/and/."""
     parts = [scope.compile(argument) for argument in arguments(operand)]
+    if any(type(part) is Constant and not truthy(part.value) for part in parts):
+        return Constant(False)  # the server optimizes so: nothing else is evaluated
     return folded(
         lambda document, variables: all(truthy(part(document, variables)) for part in parts), parts
     )
@@ -67,6 +69,8 @@ def and_(operand: Any, scope: Scope) -> Expression:
 def or_(operand: Any, scope: Scope) -> Expression:
     """``$or``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/or/."""
     parts = [scope.compile(argument) for argument in arguments(operand)]
+    if any(type(part) is Constant and truthy(part.value) for part in parts):
+        return Constant(True)
     return folded(
         lambda document, variables: any(truthy(part(document, variables)) for part in parts), parts
     )

@@ -5,6 +5,7 @@ Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation/#object
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from transports.fake.errors import CommandFailure
@@ -22,8 +23,9 @@ from transports.fake.expressions.scope import (
 from transports.fake.values import MISSING, Document
 
 
-def merge_objects(values: list[Any]) -> Any:
+def merge_objects(given: Iterable[Any]) -> Any:
     """``$mergeObjects``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/mergeObjects/."""
+    values = list(given)
     if len(values) == 1 and type(values[0]) is list:
         values = values[0]
     merged: Document = {}

@@ -7,7 +7,7 @@ what is evaluated, and when, are written out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,22 +129,24 @@ def _apply(function: Callable[..., Any], parts: list[Expression]) -> Expression:
     return lambda document, variables: function(*[part(document, variables) for part in parts])
 
 
-def variadic(function: Callable[[list[Any]], Any], *, commutative: bool = False) -> Operator:
-    """Make an operator from a function of the list of all its operands' values.
+def variadic(function: Callable[[Iterable[Any]], Any], *, commutative: bool = False) -> Operator:
+    """Make an operator from a function of all its operands' values.
 
-    The constants of a ``commutative`` one come last and as one value, as the server optimizes.
+    The function gets them one by one: what follows a null that decides the result is not
+    evaluated. The constants of a ``commutative`` operator come last and as one value, as the
+    server optimizes.
     """
 
     def operator(operand: Any, scope: Scope) -> Expression:
         parts = [scope.compile(argument) for argument in arguments(operand)]
-        if commutative and len(parts) > 2:
+        if commutative:
             constants = [part for part in parts if type(part) is Constant]
             parts = [part for part in parts if type(part) is not Constant]
             if len(constants) > 1 and parts:
                 constants = [Constant(function([part.value for part in constants]))]
             parts += constants
         return folded(
-            lambda document, variables: function([part(document, variables) for part in parts]),
+            lambda document, variables: function(part(document, variables) for part in parts),
             parts,
         )
 

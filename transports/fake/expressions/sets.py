@@ -5,7 +5,7 @@ Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation/#set-ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Final
 
 from transports.fake.collation import Collation
@@ -34,7 +34,7 @@ def _keyed(values: list[Any], collation: Collation | None) -> Keyed:
 
 
 def _operator(
-    name: str, least: int, most: int | None, function: Callable[[list[Any], Collation | None], Any]
+    name: str, least: int, most: int | None, function: Callable[[Any, Collation | None], Any]
 ) -> Operator:
     def operator(operand: Any, scope: Scope) -> Expression:
         given = arguments(operand)
@@ -48,7 +48,11 @@ def _operator(
         collation = scope.collation
         return folded(
             lambda document, variables: function(
-                [part(document, variables) for part in parts], collation
+                # A set of any number of operands stops at the first null.
+                (part(document, variables) for part in parts)
+                if name in ("$setUnion", "$setIntersection")
+                else [part(document, variables) for part in parts],
+                collation,
             ),
             parts,
         )
@@ -61,7 +65,7 @@ def _ordered(keyed: Keyed, collation: Collation | None) -> list[Any]:
     return sorted(keyed.values(), key=lambda value: sort_key(value, collation))
 
 
-def union(values: list[Any], collation: Collation | None) -> Any:
+def union(values: Iterable[Any], collation: Collation | None) -> Any:
     """``$setUnion``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/setUnion/."""
     keyed: Keyed = {}
     for value in values:
@@ -78,7 +82,7 @@ def union(values: list[Any], collation: Collation | None) -> Any:
     return _ordered(keyed, collation)
 
 
-def intersection(values: list[Any], collation: Collation | None) -> Any:
+def intersection(values: Iterable[Any], collation: Collation | None) -> Any:
     """``$setIntersection``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/setIntersection/."""
     keyed: Keyed | None = None
     for value in values:

@@ -6,7 +6,7 @@ Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation/#string
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from bson import Code, DatetimeMS, Int64, Regex
@@ -44,14 +44,16 @@ def coerced(value: Any) -> str:
     raise CommandFailure(16007, f"can't convert from BSON type {type_name(value)} to String")
 
 
-def concat(values: list[Any]) -> Any:
+def concat(values: Iterable[Any]) -> Any:
     """``$concat``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/concat/."""
+    texts = []
     for value in values:
         if type(value) is not str:
             if is_nullish(value):
                 return None
             raise CommandFailure(16702, f"$concat only supports strings, not {type_name(value)}")
-    return "".join(values)
+        texts.append(value)
+    return "".join(texts)
 
 
 def to_lower(value: Any) -> str:

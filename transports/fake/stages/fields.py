@@ -261,12 +261,15 @@ def decide_kind(given: list[tuple[Parts, Any]]) -> bool:
     """Tell whether a projection includes (True) or excludes.
 
     Raises:
-        CommandFailure: 31253 or 31254 if it does both.
+        CommandFailure: 31253 or 31254 if it does both, 31249 or 31250 if paths collide.
     """
     including: bool | None = None
+    trial = Level()
     for parts, value in given:
         if parts == ("_id",) and is_flag(value):
             continue
+        # A collision is seen before the mixture that it may be, too.
+        trial.put(parts[:-1] if parts[-1] == "$" else parts, None)
         wanted = flag(value) if is_flag(value) else True
         path = ".".join(parts)
         if including is None:

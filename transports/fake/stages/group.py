@@ -50,7 +50,7 @@ def group(spec: Any, context: Context) -> Stage:
         raise CommandFailure(15955, "a group specification must include an _id")
     if type(spec["_id"]) is dict and any("." in name for name in spec["_id"]):
         raise CommandFailure(17390, "$group does not support inclusion-style expressions")
-    key_of = context.expression(spec["_id"])
+    key_of = _key_expression(spec["_id"], context)
     accumulations = _accumulations(spec, context)
     collation = context.collation
 
@@ -73,6 +73,21 @@ def group(spec: Any, context: Context) -> Stage:
             yield _result(key, accumulations, running)
 
     return run
+
+
+def _key_expression(spec: Any, context: Context) -> Expression:
+    """Compile ``_id``; a document of one field has null where that field is missing."""
+    key_of = context.expression(spec)
+    if type(spec) is not dict or len(spec) != 1:
+        return key_of
+    name = next(iter(spec))
+    if name.startswith("$"):
+        return key_of
+
+    def with_null(document: Document, variables: Variables) -> Any:
+        return key_of(document, variables) or {name: None}
+
+    return with_null
 
 
 def _result(key: Any, accumulations: Iterable[str], running: Iterable[Accumulator]) -> Document:

@@ -79,10 +79,10 @@ def set_window_fields(spec: Any, context: Context) -> Stage:
     for field, parts in paths.items():
         if any(other != parts and other[: len(parts)] == parts for other in paths.values()):
             raise CommandFailure(6307900, f"Two paths collide at {field}")
-    # A server computes the fields by name, whatever their order here.
+    # A server adds them in no order at all; here it is the order they are written in.
     outputs = [
         (parts, _compile_output(field, given["output"][field], sort_by, context))
-        for field, parts in sorted(paths.items())
+        for field, parts in paths.items()
     ]
     return windowed(given.get("partitionBy"), sort_by, outputs, context)
 

@@ -208,7 +208,7 @@ def _update(case: Case) -> Answer:
         match = matcher.match(document)
         if match is not None:
             updated = update.apply(document, match)
-            assert before == copies, "an update changed its argument"
+            assert written(before) == written(copies), "an update changed its argument"
             before[position] = updated
             return {"docs": before, "modified": int(updated is not document)}
     if case.get("upsert"):
