@@ -24,6 +24,7 @@ OPTIONS = (
     "openTimeoutMS",
     "profile",
     "region",
+    "relayHello",
     "throttleTimeoutMS",
 )
 
@@ -49,6 +50,8 @@ class LambdaOptions:
             function says it may run, and a little longer.
         open_timeout_s: seconds in which the first invoke has to answer.
         throttle_timeout_s: seconds during which a throttled invoke is tried again.
+        relay_hello: send every ``hello`` of the driver to the server: true round-trip times, for
+            one invoke a heartbeat.
     """
 
     function: str
@@ -60,6 +63,7 @@ class LambdaOptions:
     invoke_timeout_s: float | None = None
     open_timeout_s: float = 30.0
     throttle_timeout_s: float = 10.0
+    relay_hello: bool = False
 
     @property
     def display_name(self) -> str:
@@ -104,6 +108,7 @@ class LambdaOptions:
             invoke_timeout_s=_seconds(url, "invokeTimeoutMS"),
             open_timeout_s=_seconds(url, "openTimeoutMS") or 30.0,
             throttle_timeout_s=_seconds(url, "throttleTimeoutMS") or 10.0,
+            relay_hello=_boolean(url, "relayHello"),
         )
 
 
@@ -116,3 +121,10 @@ def _seconds(url: TransportURL, option: str) -> float | None:
             f"{option}={text!r} in {url.redacted!r} must be a whole number of milliseconds above 0"
         )
     return int(text) / 1000
+
+
+def _boolean(url: TransportURL, option: str) -> bool:
+    text = url.options.get(option, "false")
+    if text not in ("true", "false"):
+        raise InvalidURL(f"{option}={text!r} in {url.redacted!r} must be true or false")
+    return text == "true"

@@ -44,7 +44,9 @@ class LambdaTransport(Transport):
         self._invoker = await self._stack.enter_async_context(Invoker(self._options))
         self._backend = LambdaBackend(self._invoker, self._options)
         self._stack.push_async_callback(self._backend.aclose)
-        self._endpoint = Endpoint(self._backend, listen=self._listen)
+        self._endpoint = Endpoint(
+            self._backend, listen=self._listen, relay_hello=self._options.relay_hello
+        )
         try:
             await self._endpoint.start()
         except CarriageError as error:

@@ -43,6 +43,7 @@ def test_times_are_milliseconds_in_the_url_and_seconds_inside() -> None:
         ("lambda://p/cms?endpoint=127.0.0.1:9001", "write endpoint=http://127.0.0.1:9001"),
         ("lambda://p/cms?invokeTimeoutMS=2s", "whole number of milliseconds"),
         ("lambda://p/cms?invokeTimeoutMS=0", "above 0"),
+        ("lambda://p/cms?relayHello=yes", "must be true or false"),
     ],
 )
 def test_a_wrong_option_says_what_to_write(url: str, words: str) -> None:

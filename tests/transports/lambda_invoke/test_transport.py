@@ -310,3 +310,13 @@ async def test_no_credentials_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(ServerUnreachable, match="Unable to locate credentials"):
         await open_transport("lambda://p/cms?region=eu-central-1").open()
+
+
+async def test_hello_is_relayed_on_request(local_lambda: LocalLambda) -> None:
+    async with open_transport(url(local_lambda, relayHello="true")) as transport:
+        before = transport.statistics().invokes
+        first = await transport.client.admin.command("hello")
+        second = await transport.client.admin.command("hello")
+        assert transport.statistics().invokes >= before + 2
+        assert first["setName"] == second["setName"]
+        assert second["localTime"] >= first["localTime"]
