@@ -137,7 +137,7 @@ def _never_matches(query: Mapping[str, Any]) -> bool:
     return any(
         any(_never_matches(member) for member in value)
         if name == "$and"
-        else is_operators(value) and (value.get("$all") == [] or value.get("$in") == [])
+        else is_operators(value) and value.get("$all") == []
         for name, value in query.items()
     )
 

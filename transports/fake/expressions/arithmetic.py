@@ -460,7 +460,7 @@ def _add(operand: Any, scope: Scope) -> Expression:
     if type(operand) is not list or len(operand) != 2:
         return _ADD(operand, scope)
     left, right = (scope.compile(argument) for argument in operand)
-    if type(left) is Constant:
+    if type(left) is Constant and type(right) is not Constant:
         left, right = right, left
 
     def two(document: Document, variables: Variables) -> Any:
