@@ -1,4 +1,4 @@
-"""Arithmetic and trigonometry.
+"""Arithmetic.
 
 Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation/#arithmetic-expression-operators
 """
@@ -14,7 +14,6 @@ from typing import Any, Final
 from bson import DatetimeMS, Decimal128, Int64
 
 from transports.fake.errors import TYPE_MISMATCH, CommandFailure
-from transports.fake.expressions import decimal_functions as exact
 from transports.fake.expressions.numbers import (
     DECIMAL,
     Sum,
@@ -167,7 +166,7 @@ def _is_int32(value: float) -> bool:
     return value.is_integer() and -(2**31) <= value < 2**31
 
 
-def _number(name: str, value: Any) -> Any:
+def numeric(name: str, value: Any) -> Any:
     """Return a numeric operand; null for a nullish one."""
     if type(value) in NUMBER_TYPES:
         return value
@@ -178,7 +177,7 @@ def _number(name: str, value: Any) -> Any:
 
 def absolute(value: Any) -> Any:
     """``$abs``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/abs/."""
-    value = _number("$abs", value)
+    value = numeric("$abs", value)
     if value is None:
         return None
     if type(value) is Decimal128:
@@ -192,7 +191,7 @@ def absolute(value: Any) -> Any:
 
 def _rounding(name: str, decimal_mode: str, function: Callable[[float], int]) -> Any:
     def rounded(value: Any) -> Any:
-        value = _number(name, value)
+        value = numeric(name, value)
         kind = type(value)
         if kind is float:
             if math.isnan(value) or math.isinf(value):
@@ -315,7 +314,7 @@ def _float_power(base: float, exponent: float) -> float:
 
 def exp(value: Any) -> Any:
     """``$exp``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/exp/."""
-    value = _number("$exp", value)
+    value = numeric("$exp", value)
     if value is None:
         return None
     if type(value) is Decimal128:
@@ -328,7 +327,7 @@ def exp(value: Any) -> Any:
 
 def square_root(value: Any) -> Any:
     """``$sqrt``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/sqrt/."""
-    value = _number("$sqrt", value)
+    value = numeric("$sqrt", value)
     if value is None or is_nan(value):
         return value
     if type(value) is Decimal128:
@@ -347,7 +346,7 @@ def _positive(name: str, value: Any, code: int) -> None:
 
 def natural_logarithm(value: Any) -> Any:
     """``$ln``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/ln/."""
-    value = _number("$ln", value)
+    value = numeric("$ln", value)
     if value is None:
         return None
     if is_nan(value):
@@ -360,7 +359,7 @@ def natural_logarithm(value: Any) -> Any:
 
 def logarithm_10(value: Any) -> Any:
     """``$log10``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/log10/."""
-    value = _number("$log10", value)
+    value = numeric("$log10", value)
     if value is None:
         return None
     if is_nan(value):
@@ -397,63 +396,6 @@ def rand(operand: Any, scope: Scope) -> Expression:
     if operand:
         raise CommandFailure(3040501, "$rand does not currently accept arguments")
     return lambda document, variables: random.random()  # noqa: S311  # MongoDB's is not for secrets either
-
-
-def _trigonometric(
-    name: str,
-    function: Callable[[float], float],
-    precise: Callable[[Decimal], Decimal],
-    inside: Callable[[Any], bool] = lambda value: bool(abs(value) != math.inf),
-) -> Operator:
-    def value_of(value: Any) -> Any:
-        value = _number(name, value)
-        if value is None or is_nan(value):
-            return value
-        number: Any = value.to_decimal() if type(value) is Decimal128 else to_float(value)
-        if not inside(number):
-            raise CommandFailure(50989, f"cannot apply {name} to {number}")
-        if type(value) is Decimal128:
-            return decimal_value(precise(number))
-        return function(number)
-
-    value_of.__doc__ = f"``{name}``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/{name[1:]}/."
-    return fixed(name, value_of, 1)
-
-
-def _unlimited(function: Callable[[float], float]) -> Callable[[float], float]:
-    def limited(value: float) -> float:
-        try:
-            return function(value)
-        except OverflowError:
-            return math.copysign(math.inf, value) if function is math.sinh else math.inf
-
-    return limited
-
-
-def arc_tangent_2(y: Any, x: Any) -> Any:
-    """``$atan2``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/atan2/."""
-    if is_nullish(y) or is_nullish(x):
-        return None
-    for value, code in ((y, 51044), (x, 51045)):
-        if type(value) not in NUMBER_TYPES:
-            raise CommandFailure(
-                code, f"$atan2 only supports numeric types, not {type_name(value)}"
-            )
-    if widest(y, x) is Decimal128:
-        return decimal_value(exact.arc_tangent_2(to_decimal(y), to_decimal(x)))
-    return math.atan2(to_float(y), to_float(x))
-
-
-def _in_unit(value: Any) -> bool:
-    return bool(-1 <= value <= 1)
-
-
-def _anywhere(value: Any) -> bool:
-    return True
-
-
-def _hyperbolic_arc_tangent(value: float) -> float:
-    return math.copysign(math.inf, value) if abs(value) == 1 else math.atanh(value)
 
 
 def _add(operand: Any, scope: Scope) -> Expression:
@@ -497,27 +439,4 @@ ARITHMETIC: Final[dict[str, Operator]] = {
     "$sqrt": fixed("$sqrt", square_root, 1),
     "$subtract": fixed("$subtract", subtract, 2),
     "$trunc": fixed("$trunc", _to_place("$trunc", ROUND_DOWN), 1, 2),
-    "$sin": _trigonometric("$sin", math.sin, exact.sine),
-    "$cos": _trigonometric("$cos", math.cos, exact.cosine),
-    "$tan": _trigonometric("$tan", math.tan, exact.tangent),
-    "$asin": _trigonometric("$asin", math.asin, exact.arc_sine, _in_unit),
-    "$acos": _trigonometric("$acos", math.acos, exact.arc_cosine, _in_unit),
-    "$atan": _trigonometric("$atan", math.atan, exact.arc_tangent, _anywhere),
-    "$atan2": fixed("$atan2", arc_tangent_2, 2),
-    "$sinh": _trigonometric("$sinh", _unlimited(math.sinh), exact.hyperbolic_sine, _anywhere),
-    "$cosh": _trigonometric("$cosh", _unlimited(math.cosh), exact.hyperbolic_cosine, _anywhere),
-    "$tanh": _trigonometric("$tanh", math.tanh, exact.hyperbolic_tangent, _anywhere),
-    "$asinh": _trigonometric("$asinh", math.asinh, exact.hyperbolic_arc_sine, _anywhere),
-    "$acosh": _trigonometric(
-        "$acosh", math.acosh, exact.hyperbolic_arc_cosine, lambda value: bool(value >= 1)
-    ),
-    "$atanh": _trigonometric(
-        "$atanh", _hyperbolic_arc_tangent, exact.hyperbolic_arc_tangent, _in_unit
-    ),
-    "$degreesToRadians": _trigonometric(
-        "$degreesToRadians", math.radians, exact.radians, _anywhere
-    ),
-    "$radiansToDegrees": _trigonometric(
-        "$radiansToDegrees", math.degrees, exact.degrees, _anywhere
-    ),
 }

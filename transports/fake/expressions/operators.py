@@ -9,21 +9,25 @@ from transports.fake.expressions.arrays import ARRAYS
 from transports.fake.expressions.conditions import CONDITIONS
 from transports.fake.expressions.conversion import TYPES
 from transports.fake.expressions.dates import DATES
+from transports.fake.expressions.loops import LOOPS
 from transports.fake.expressions.objects import OBJECTS
 from transports.fake.expressions.scope import Operator
 from transports.fake.expressions.sets import SETS
 from transports.fake.expressions.strings import STRINGS
 from transports.fake.expressions.summaries import SUMMARIES
+from transports.fake.expressions.trigonometry import TRIGONOMETRY
 
 OPERATORS: Final[dict[str, Operator]] = {
     **ARITHMETIC,
     **ARRAYS,
     **CONDITIONS,
     **DATES,
+    **LOOPS,
     **OBJECTS,
     **SETS,
     **STRINGS,
     **SUMMARIES,
+    **TRIGONOMETRY,
     **TYPES,
 }
 
