@@ -244,7 +244,6 @@ async def test_stages(db: Connection) -> None:
         assert await run(db, pipeline) == expected, name
 
 
-@pytest.mark.differs("fake", reason="the fake refuses $setWindowFields so far")
 @pytest.mark.usefixtures("sales")
 async def test_window_functions(db: Connection) -> None:
     window = {
