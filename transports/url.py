@@ -41,7 +41,10 @@ SCHEMES: tuple[str, ...] = tuple(_EXAMPLES)
 _DRIVER_SCHEMES = ("mongodb", "mongodb+srv", "motor+mongodb", "motor+mongodb+srv")
 # https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions
 _BAD_DATABASE = re.compile(r'[/\\. "$*<>:|?\x00]')
-_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
+# To the last "@": a password whose "/", "?" or "@" was not escaped must not be shown either.
+_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:/{1,2})\S*@|\S*:\S*@")
+# One host of a driver's URI; an unescaped password looks like no host.
+_HOST = re.compile(r"[^:@\[\]]+(:\d{1,5})?|\[[^\[\]@]+\](:\d{1,5})?")
 _SECRET_OPTION = re.compile(
     r"(?i)\b(authMechanismProperties|tlsCertificateKeyFilePassword|sslPEMPassphrase"
     r"|proxyPassword|password)=[^&]*"
@@ -75,7 +78,7 @@ class TransportURL:
     @property
     def redacted(self) -> str:
         """The URL without its credentials, for messages and logs."""
-        return redact(self.raw)
+        return redact_url(self.raw)
 
     def __str__(self) -> str:
         return self.redacted
@@ -83,7 +86,13 @@ class TransportURL:
 
 def redact(text: str) -> str:
     """Return *text* with the credentials of any URL in it replaced by ``***``."""
-    return _SECRET_OPTION.sub(lambda m: f"{m.group(1)}=***", _CREDENTIALS.sub("***@", text))
+    without = _CREDENTIALS.sub(lambda m: f"{m['scheme'] or ''}***@", text)
+    return _SECRET_OPTION.sub(lambda m: f"{m.group(1)}=***", without)
+
+
+def redact_url(url: str) -> str:
+    """Return *url* without its credentials, even where blanks in them were not escaped."""
+    return redact("%20".join(url.split()))
 
 
 def parse_url(url: str, *, options: Iterable[str] | None = None) -> TransportURL:
@@ -104,14 +113,14 @@ def parse_url(url: str, *, options: Iterable[str] | None = None) -> TransportURL
     scheme = scheme.lower()
     if not separator:
         raise InvalidURL(
-            f"{redact(url)!r} has no scheme: write {_EXAMPLES['mongodb']!r}, or one of "
+            f"{redact_url(url)!r} has no scheme: write {_EXAMPLES['mongodb']!r}, or one of "
             + ", ".join(f"{name}://" for name in SCHEMES)
         )
     if scheme not in _EXAMPLES:
         close = difflib.get_close_matches(scheme, SCHEMES, n=1)
         hint = f"did you mean {_EXAMPLES[close[0]]!r}?" if close else ""
         raise InvalidURL(
-            f"unknown scheme {scheme!r} in {redact(url)!r}; {hint}"
+            f"unknown scheme {scheme!r} in {redact_url(url)!r}; {hint}"
             f" known: {', '.join(f'{name}://' for name in SCHEMES)}".replace(";  ", "; ")
         )
     if scheme in _DRIVER_SCHEMES:
@@ -124,7 +133,12 @@ def _parse_driver_url(scheme: str, url: str) -> TransportURL:
     hosts, _, database = body.partition("/")
     hosts = hosts.rpartition("@")[2]
     if not hosts:
-        raise InvalidURL(f"{redact(url)!r} names no host: write {_EXAMPLES[scheme]!r}")
+        raise InvalidURL(f"{redact_url(url)!r} names no host: write {_EXAMPLES[scheme]!r}")
+    if not all(_HOST.fullmatch(host) for host in hosts.split(",")):
+        raise InvalidURL(
+            f"{redact_url(url)!r} names a host that is none: write {_EXAMPLES[scheme]!r}, and "
+            "escape a user name and password with urllib.parse.quote_plus()"
+        )
     return TransportURL(
         scheme=scheme,
         raw=url,
@@ -137,20 +151,20 @@ def _parse_own_url(scheme: str, url: str, known: Iterable[str] | None) -> Transp
     try:
         parts = urlsplit(url)
     except ValueError as error:  # brackets that are not an IPv6 address
-        raise InvalidURL(f"{redact(url)!r}: {error}; write {_EXAMPLES[scheme]!r}") from error
+        raise InvalidURL(f"{redact_url(url)!r}: {error}; write {_EXAMPLES[scheme]!r}") from error
     # The name of a function may be an ARN, whose colons are not a port: netloc, never .hostname.
     target, path = unquote(parts.netloc), unquote(parts.path).strip("/")
     if scheme == "lambda" and not target:
-        raise InvalidURL(f"{redact(url)!r} names no function: write {_EXAMPLES[scheme]!r}")
+        raise InvalidURL(f"{redact_url(url)!r} names no function: write {_EXAMPLES[scheme]!r}")
     if "@" in target:
         raise InvalidURL(
-            f"{redact(url)!r} carries credentials, which {scheme}:// has no use for: "
+            f"{redact_url(url)!r} carries credentials, which {scheme}:// has no use for: "
             f"write {_EXAMPLES[scheme]!r}"
         )
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     options = dict(pairs)
     if len(options) != len(pairs):
-        raise InvalidURL(f"{redact(url)!r} gives an option twice")
+        raise InvalidURL(f"{redact_url(url)!r} gives an option twice")
     if known is not None:
         check_options(options, known, url)
     return TransportURL(
@@ -174,8 +188,8 @@ def check_options(options: Iterable[str], known: Iterable[str], url: str) -> Non
             continue
         close = difflib.get_close_matches(option, names, n=1)
         raise InvalidURL(
-            f"unknown option {option!r} in {redact(url)!r}"
-            + (f"; did you mean {close[0]!r}?" if close else "")
+            f"unknown option {option!r} in {redact_url(url)!r}"
+            + (f"; did you mean {close[0]!r}?" if close else ".")
             + (f" Known: {', '.join(sorted(names))}." if names else " It takes no options.")
         )
 
@@ -185,7 +199,7 @@ def _checked_database(name: str, url: str, scheme: str) -> str:
     if bad or len(name.encode()) > 63:
         reason = f"{bad.group()!r} is not allowed in it" if bad else "it is longer than 63 bytes"
         raise InvalidURL(
-            f"{name!r} in {redact(url)!r} cannot be a database's name: {reason}; "
+            f"{name!r} in {redact_url(url)!r} cannot be a database's name: {reason}; "
             f"write for example {_EXAMPLES[scheme]!r}"
         )
     return name

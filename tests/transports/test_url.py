@@ -97,6 +97,27 @@ def test_redact_hides_credentials_anywhere_in_a_text(text: str) -> None:
     assert "***" in redact(text)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mongodb://user:hunter2/x@host/cms",
+        "mongodb://user:x@hunter2@host/cms",
+        "mongodb://user:hunter2?x@host/cms",
+        "mongodb://user:x hunter2@host/cms",
+        "mongodb:/user:hunter2@host/cms",
+        "user:hunter2@host/cms",
+        "mogodb://user:hunter2@host/cms",
+    ],
+)
+def test_a_password_that_was_not_escaped_is_not_shown(url: str) -> None:
+    try:
+        parsed = parse_url(url)
+        shown = f"{parsed!r} {parsed}"
+    except InvalidURL as error:
+        shown = str(error)
+    assert "hunter2" not in shown
+
+
 def test_redact_leaves_other_text_alone() -> None:
     text = "mongodb://host/cms?replicaSet=rs0 answered user@example.org"
     assert redact(text) == text
