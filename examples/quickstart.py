@@ -1,8 +1,8 @@
 """A document, a repository, and a URL that decides how MongoDB is reached.
 
-    python examples/quickstart.py                        # in memory
-    ODM_URL=embedded:///cms python examples/quickstart.py
-    ODM_URL=lambda://db-proxy/cms?region=eu-central-1 python examples/quickstart.py
+python examples/quickstart.py                        # in memory
+ODM_URL=embedded:///cms python examples/quickstart.py
+ODM_URL=lambda://db-proxy/cms?region=eu-central-1 python examples/quickstart.py
 """
 
 import asyncio
@@ -17,7 +17,7 @@ class Page(Document):
     slug: Annotated[str, Indexed(unique=True)]
 
     class Settings:
-        name = "pages"
+        name = "quickstart_pages"
 
 
 class Pages(Repository[Page]):
@@ -32,7 +32,7 @@ async def main() -> None:
         async with db.transaction():
             await pages.update_many({"slug": "hello-1"}, changes={"$set": {"title": "Goodbye"}})
         print([page.title for page in await pages.titled("Hello")])
-        await pages.delete_many({})
+        await pages.delete_many({"slug": {"$in": ["hello-0", "hello-1", "hello-2"]}})
 
 
 asyncio.run(main())
