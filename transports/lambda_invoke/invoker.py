@@ -72,6 +72,19 @@ class InvokeCounters:
     bytes_received: int = 0
 
 
+# These stop a function before its handler is called.
+_BEFORE_HANDLER = frozenset(
+    f"Runtime.{reason}"
+    for reason in (
+        "HandlerNotFound",
+        "ImportModuleError",
+        "InvalidEntrypoint",
+        "MalformedHandlerName",
+        "UserCodeSyntaxError",
+    )
+)
+
+
 @cache
 def _loader() -> Loader:
     """Return the one loader of AWS's service models: reading them is most of a client's cost."""
@@ -119,10 +132,15 @@ class Invoker:
                     **credentials,
                 )
             )
-        except (aws.NoRegionError, aws.ProfileNotFound, aws.InvalidRegionError) as error:
+        except (aws.NoRegionError, aws.InvalidRegionError) as error:
             raise InvalidURL(
                 f"lambda://{options.display_name}: {error} Write ?region=eu-central-1 in the URL "
                 "or set AWS_REGION."
+            ) from error
+        except aws.ProfileNotFound as error:
+            raise InvalidURL(
+                f"lambda://{options.display_name}: {error} Write ?profile= one of "
+                f"{', '.join(session.available_profiles) or 'none: no profile is configured'}."
             ) from error
         return self
 
@@ -204,7 +222,8 @@ class Invoker:
                 "unknown",
             ) from error
         except (aws.EndpointConnectionError, aws.ConnectTimeoutError) as error:
-            raise InvokeError("network", str(error), "no") from error
+            hint = " Is 'odm local' running there?" if self._options.is_local else ""
+            raise InvokeError("network", f"{error}.{hint}", "no") from error
         except aws.HTTPClientError as error:
             raise InvokeError("network", str(error), "unknown") from error
         except aws.BotoCoreError as error:  # no credentials, a parameter of the wrong form
@@ -229,7 +248,12 @@ def _refused(error: aws.ClientError) -> InvokeError:
     if status >= 500:
         # The service, not the function; AWS does not say how far the invoke got.
         return InvokeError("network", f"AWS Lambda answered {status} {code}: {message}", "unknown")
-    return InvokeError("refused", f"AWS Lambda answered {code}: {message}", "no")
+    hint = ""
+    if code == "ResourceNotFoundException":
+        hint = ". Is its name, qualifier and region right? Write lambda://<function>[:<alias>]/…"
+    elif code.startswith("AccessDenied"):
+        hint = ". The caller needs lambda:InvokeFunction on it"
+    return InvokeError("refused", f"AWS Lambda answered {code}: {message}{hint}", "no")
 
 
 def _function_error(body: bytes) -> InvokeError:
@@ -246,10 +270,6 @@ def _function_error(body: bytes) -> InvokeError:
         return InvokeError("reply_too_large", message, "yes")
     if kind == "Sandbox.Timedout" or "Task timed out" in message:
         return InvokeError("timeout", f"the function was stopped: {message}", "unknown")
-    # These stop a function before any handler: nothing ran.
-    before_handler = kind.startswith("Runtime.") and kind not in (
-        "Runtime.ExitError",
-        "Runtime.Unknown",
-    )
+    before_handler = kind in _BEFORE_HANDLER
     text = f"the function failed: {kind}: {message}" if kind else f"the function failed: {message}"
     return InvokeError("crashed", text, "no" if before_handler else "unknown")

@@ -206,8 +206,10 @@ async def test_a_killed_environment_loses_nothing_that_may_be_repeated(
     things = transport.database.things
     await things.insert_one({"_id": 1, "n": 0})
     for expected in range(1, 4):
-        for environment in local_lambda.environments("db-proxy"):
-            os.kill(environment.pid, signal.SIGKILL)
+        # The one that the next invoke is given: the driver repeats a write once, not more.
+        environments = local_lambda.environments("db-proxy")
+        busiest = max(environments, key=lambda environment: environment.invocations)
+        os.kill(busiest.pid, signal.SIGKILL)
         await things.update_one({"_id": 1}, {"$inc": {"n": 1}})
         assert await things.find_one({}) == {"_id": 1, "n": expected}
 

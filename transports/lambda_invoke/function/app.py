@@ -139,7 +139,7 @@ class Proxy:
                 case CancelItem(server, lsid, started_ms):
                     self._executor.cancel(server, lsid, started_ms, timeout_s=remaining)
         except NotCompleted as error:
-            return _failure(f"the function could not reach {error.server}", error.error, error.ran)
+            return _not_completed(error, remaining)
         except PyMongoError as error:
             return _failure("the function could not stage a body", error, "no")
         except MissingPart as error:
@@ -193,6 +193,17 @@ def _compressed(body: Body) -> Result:
 
 def _size(result: Result) -> int:
     return len(result.reply.data) if isinstance(result, ReplyResult) else 0
+
+
+def _not_completed(failed: NotCompleted, timeout_s: float) -> FailureResult:
+    if isinstance(failed.error, NetworkTimeout) and failed.ran != "no":
+        # Not PyMongo's words: the time-out is the function's, and no option of the URI.
+        message = (
+            f"{failed.server} had not answered after {timeout_s:.1f} s, when the function's time "
+            "was up: raise its time-out, or give the command a maxTimeMS"
+        )
+        return FailureResult(89, "NetworkTimeout", message, failed.ran)
+    return _failure(f"the function could not reach {failed.server}", failed.error, failed.ran)
 
 
 def _failure(what: str, error: PyMongoError, ran: Ran) -> FailureResult:
