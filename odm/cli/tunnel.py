@@ -64,7 +64,7 @@ async def _tunnel(url: TransportURL, listen: str, console: Console) -> None:
     except OSError as error:
         if isinstance(error, ConnectionError | PermissionError | ImportError):
             raise  # a transport's own error
-        raise CommandFailed(str(error)) from error
+        raise CommandFailed(f"{error}; another address: --listen 127.0.0.1:27019") from error
 
 
 async def _without_endpoint(url: TransportURL, console: Console) -> None:
