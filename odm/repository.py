@@ -300,9 +300,10 @@ class Repository(RepositoryBase[_T]):
         """Replace the document that matches, or insert this one; return it, with its id.
 
         Without filters it is the document's own id that must match. Two at a time may both
-        insert, as with the server's own upsert, unless a unique index forbids it.
+        insert, as with the server's own upsert, unless a unique index forbids it. When it fails,
+        the document has the id and the revision that it had before.
         """
-        with self._document_scope(document):
+        with self._document_scope(document), writing.restored_on_failure(document):
             if not filters and document.id is None:
                 return await document.insert()
             if await self._replace_match(document, filters):
@@ -320,15 +321,14 @@ class Repository(RepositoryBase[_T]):
         match = await self.collection.find_one(query.get_filter_query(), {"_id": 1})
         if match is None:
             return False
-        before = document.id
-        document.id = writing.as_id(self._model, match["_id"])
         try:
-            if self._model.get_settings().use_revision:
-                document.revision_id = writing.new_revision()
-            await document.replace(ignore_revision=True)
+            with writing.restored_on_failure(document):
+                document.id = writing.as_id(self._model, match["_id"])
+                if self._model.get_settings().use_revision:
+                    document.revision_id = writing.new_revision()
+                await document.replace(ignore_revision=True)
         except beanie.exceptions.DocumentNotFound:
-            document.id = before  # it went while we looked
-            return False
+            return False  # it went while we looked
         return True
 
     async def update(self, document_or_id: _T | Any, changes: Mapping[str, Any]) -> _T:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -34,6 +35,21 @@ def settle(document: Any, content: Mapping[str, Any], connection: Binder) -> Non
     document.id = as_id(type(document), content["_id"])
     document._odm_home = connection.home
     document._save_state()
+
+
+@contextmanager
+def restored_on_failure(document: Any) -> Iterator[None]:
+    """Give a document back its identity when the block fails: its id, its revision, its home.
+
+    A document that was not written must not go by the id of another: the next ``delete()`` would
+    delete that one.
+    """
+    before = document.id, document.revision_id, document._odm_home
+    try:
+        yield
+    except BaseException:
+        document.id, document.revision_id, document._odm_home = before
+        raise
 
 
 def as_id(model: Any, value: Any) -> Any:

@@ -57,6 +57,14 @@ class Contract(Document):
         use_state_management = True
 
 
+class Named(Document):
+    slug: Annotated[str, Indexed(unique=True)]
+    name: Annotated[str, Indexed(unique=True)]
+
+    class Settings:
+        use_revision = True
+
+
 class Keyed(Document):
     id: UUID = Field(default_factory=uuid4)  # type: ignore[assignment]  # another type of id
     key: str
@@ -272,6 +280,24 @@ async def test_upsert_inserts_where_nothing_matches(books: BookRepository) -> No
         await books.upsert(book(1), {"isbn": "something else"})
     gone = book(3, id=PydanticObjectId())
     assert (await books.upsert(gone)).id == gone.id
+
+
+async def test_an_upsert_that_fails_leaves_the_document_as_it_was(opened: Open) -> None:
+    db = await opened(Named)
+    named = db.repository(Named)
+    first = await named.add(Named(slug="a", name="1"))
+    await named.add(Named(slug="b", name="2"))
+    new = Named(slug="a", name="2")
+    with pytest.raises(DuplicateKeyError):
+        await named.upsert(new, Named.slug == "a")
+    assert (new.id, new.revision_id) == (None, None)
+    assert not new._odm_home.is_set
+    with pytest.raises(ValueError, match="has no id"):
+        await named.delete(new)
+    assert await named.get(first.id) == first
+    with pytest.raises(DuplicateKeyError):  # where nothing matches and the insert fails
+        await named.upsert(new, Named.slug == "c")
+    assert (new.id, new.revision_id) == (None, None)
 
 
 async def test_upsert_keeps_an_id_that_was_given(books: BookRepository) -> None:
