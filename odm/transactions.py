@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from functools import cache, wraps
 from types import TracebackType
@@ -23,6 +24,8 @@ from typing import Any, TypeVar
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
+
+from transports.base import finished
 
 _R = TypeVar("_R")
 
@@ -100,11 +103,34 @@ def current_transaction(owner: object) -> Transaction | None:
     return None
 
 
+class _Entered:
+    """A transaction that this context is in until it leaves, wherever it is when it does."""
+
+    __slots__ = ("_token", "transaction")
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+        # Those that were left from another context are still in the variable, out of force.
+        running = (outer for outer in _transactions.get() if outer.active)
+        self._token: Token[tuple[Transaction, ...]] = _transactions.set((*running, transaction))
+
+    def leave(self) -> None:
+        """Let nothing more happen in the transaction."""
+        self.transaction.active = False
+        # Another task may leave the block than has entered it: the garbage collector of an
+        # asynchronous generator that was not finished, or one that was handed the context
+        # manager. Its variable never held the transaction, and the one that did tells by
+        # `active` that it is over.
+        with suppress(ValueError):
+            _transactions.reset(self._token)
+
+
 class TransactionContext:
     """What ``connection.transaction()`` returns: an asynchronous context manager.
 
-    It commits on leaving and aborts when an exception leaves it. Inside another transaction of
-    the same connection it joins that one, which then commits or aborts for both.
+    It commits on leaving and aborts when an exception leaves it, from whatever task that is.
+    Inside another transaction of the same connection it joins that one, which then commits or
+    aborts for both.
     """
 
     def __init__(
@@ -113,8 +139,7 @@ class TransactionContext:
         self._owner = owner
         self._client = client
         self._options = options
-        self._transaction: Transaction | None = None
-        self._token: Token[tuple[Transaction, ...]] | None = None
+        self._entered: _Entered | None = None
 
     async def __aenter__(self) -> AsyncClientSession:
         outer = current_transaction(self._owner)
@@ -126,8 +151,7 @@ class TransactionContext:
         except BaseException:
             await session.end_session()
             raise
-        self._transaction = Transaction(self._owner, session)
-        self._token = _transactions.set((*_transactions.get(), self._transaction))
+        self._entered = _Entered(Transaction(self._owner, session))
         return session
 
     async def __aexit__(
@@ -136,21 +160,24 @@ class TransactionContext:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        transaction, self._transaction = self._transaction, None
-        if transaction is None:
+        entered, self._entered = self._entered, None
+        if entered is None:
             return
-        transaction.active = False
-        if self._token is not None:
-            _transactions.reset(self._token)
-        try:
-            # A statement that failed may have aborted it already, and the caller may have ended it.
-            if transaction.session.in_transaction:
-                if exc_type is None:
-                    await transaction.session.commit_transaction()
-                else:
-                    await transaction.session.abort_transaction()
-        finally:
-            await transaction.session.end_session()
+        entered.leave()
+        # Cancelled half way, an abort would leave documents locked, and a commit in doubt.
+        await finished(_end(entered.transaction.session, commit=exc_type is None))
+
+
+async def _end(session: AsyncClientSession, *, commit: bool) -> None:
+    try:
+        # A statement that failed may have aborted it already, and the caller may have ended it.
+        if session.in_transaction:
+            if commit:
+                await session.commit_transaction()
+            else:
+                await session.abort_transaction()
+    finally:
+        await session.end_session()
 
 
 async def run_transaction(
@@ -168,13 +195,11 @@ async def run_transaction(
         return await callback()
 
     async def attempt(session: AsyncClientSession) -> _R:
-        transaction = Transaction(owner, session)
-        token = _transactions.set((*_transactions.get(), transaction))
+        entered = _Entered(Transaction(owner, session))
         try:
             return await callback()
         finally:
-            transaction.active = False
-            _transactions.reset(token)
+            entered.leave()
 
     async with client.start_session() as session:
         return await session.with_transaction(attempt, **options)

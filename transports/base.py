@@ -7,11 +7,12 @@ commands, so above them there is one API: PyMongo's asynchronous client.
 from __future__ import annotations
 
 import abc
+import asyncio
 import warnings
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
@@ -20,6 +21,24 @@ from transports.errors import TransportClosed
 from transports.url import TransportURL
 
 Document = dict[str, Any]
+_R = TypeVar("_R")
+
+CLOSE_TIMEOUT_S = 10.0
+"""How long closing may take, and how long one that is cancelled is waited for."""
+
+
+async def finished(release: Coroutine[Any, Any, _R] | asyncio.Task[_R]) -> _R:
+    """Return what *release* returns. Cancelled, wait for it all the same, 10 s, and go then.
+
+    For what gives back a resource: it runs in a task of its own, which cancelling the caller does
+    not reach. Cancelled once more, the caller goes at once; the task goes on.
+    """
+    task = release if isinstance(release, asyncio.Task) else asyncio.create_task(release)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=CLOSE_TIMEOUT_S)
+        raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -287,6 +287,72 @@ async def test_an_error_of_the_server_aborts_it(
     assert (await accounts.get(added.id)).amount == 2
 
 
+async def test_a_generator_that_is_left_early_aborts_it(
+    db: Connection, accounts: Repository[Account]
+) -> None:
+    added = await accounts.add(Account(owner="x"))
+
+    async def steps() -> AsyncIterator[int]:
+        async with db.transaction():
+            await accounts.update(added.id, {"$set": {"amount": 1}})
+            yield 1
+
+    generator = steps()
+    assert await anext(generator) == 1
+    # As the garbage collector does it: in a task, so in a context, of its own.
+    await asyncio.create_task(generator.aclose())  # type: ignore[attr-defined]  # a generator
+    assert (await accounts.get(added.id)).amount == 0
+    async with db.transaction():  # nothing is locked, and this is one of its own
+        await accounts.update(added.id, {"$set": {"amount": 2}})
+    assert (await accounts.get(added.id)).amount == 2
+
+
+@pytest.mark.parametrize("error", [None, Abort()])
+async def test_it_ends_the_same_way_when_another_task_has_entered_it(
+    db: Connection, accounts: Repository[Account], error: Exception | None
+) -> None:
+    context: Any = db.transaction()
+
+    async def enter() -> AsyncClientSession:
+        session: AsyncClientSession = await context.__aenter__()
+        await accounts.add(Account(owner="x"))
+        return session
+
+    session = await asyncio.create_task(enter())
+    await context.__aexit__(None if error is None else type(error), error, None)
+    assert session.has_ended
+    assert await accounts.count() == (1 if error is None else 0)
+
+
+async def test_cancelling_its_end_does_not_stop_it(
+    db: Connection, accounts: Repository[Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committing, may_go_on = asyncio.Event(), asyncio.Event()
+    commit = AsyncClientSession.commit_transaction
+
+    async def slowly(session: AsyncClientSession) -> None:
+        committing.set()
+        await may_go_on.wait()
+        await commit(session)
+
+    monkeypatch.setattr(AsyncClientSession, "commit_transaction", slowly)
+    sessions: list[AsyncClientSession] = []
+
+    async def work() -> None:
+        async with db.transaction() as session:
+            sessions.append(session)
+            await accounts.add(Account(owner="x"))
+
+    task = asyncio.create_task(work())
+    await committing.wait()
+    task.cancel()
+    asyncio.get_running_loop().call_soon(may_go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sessions[0].has_ended
+    assert await accounts.count() == 1
+
+
 async def test_it_may_be_ended_by_hand(db: Connection, accounts: Repository[Account]) -> None:
     async with db.transaction() as session:
         await accounts.add(Account(owner="x"))
