@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
+import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -41,6 +42,27 @@ async def finished(release: Coroutine[Any, Any, _R] | asyncio.Task[_R]) -> _R:
         raise
 
 
+class LifecycleLock:
+    """Lets one task at a time open or close something that is opened on one loop after another.
+
+    An `asyncio.Lock` that tasks have once waited for belongs to their event loop for good; what
+    is opened anew in each ``asyncio.run()`` needs a new one there.
+    """
+
+    __slots__ = ("_lock", "_loop")
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = asyncio.Lock()
+
+    def here(self) -> asyncio.Lock:
+        """Return the lock of the running event loop."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._lock = loop, asyncio.Lock()
+        return self._lock
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportStatistics:
     """What a transport has done since it was opened.
@@ -63,8 +85,9 @@ class TransportStatistics:
 class Transport(abc.ABC):
     """A way to reach MongoDB. Use it as an asynchronous context manager.
 
-    A transport belongs to the event loop it was opened on. ``aclose()`` may be called any number
-    of times; a transport that is garbage-collected open warns with `ResourceWarning`.
+    A transport belongs to the event loop it was opened on. ``open()`` and ``aclose()`` may be
+    called any number of times, by several tasks at once; a transport that is garbage-collected
+    open warns with `ResourceWarning`.
     """
 
     name: ClassVar[str]
@@ -72,6 +95,8 @@ class Transport(abc.ABC):
     def __init__(self, url: TransportURL) -> None:
         self.url = url
         self._client: AsyncMongoClient[Document] | None = None
+        self._changing = LifecycleLock()
+        self._closing: asyncio.Task[None] | None = None
 
     async def open(self) -> Self:
         """Start what has to be started and check that the deployment answers.
@@ -80,22 +105,36 @@ class Transport(abc.ABC):
             ServerUnreachable: nothing answered; the message says what was tried.
             MissingExtra: a package this transport needs is not installed.
         """
-        if self._client is None:
-            try:
-                self._client = await self._open()
-            except BaseException:
-                await self._close()
-                raise
+        async with self._changing.here():
+            if self._client is None:
+                try:
+                    self._client = await self._open()
+                except BaseException:
+                    await finished(self._close())
+                    raise
         return self
 
     async def aclose(self) -> None:
-        """Close the client and everything behind it. Idempotent."""
-        client, self._client = self._client, None
-        try:
-            if client is not None:
-                await client.close()
-        finally:
-            await self._close()
+        """Close the client and everything behind it. Idempotent.
+
+        Cancelling it does not stop it. Called again meanwhile, it waits for the same end; during
+        ``open()`` it waits for that one's.
+        """
+        if self._closing is None or self._closing.done():
+            client, self._client = self._client, None
+            self._closing = asyncio.create_task(self._release(client))
+        await finished(self._closing)
+
+    async def _release(self, client: AsyncMongoClient[Document] | None) -> None:
+        async with self._changing.here():
+            if client is None:  # it was being opened
+                client, self._client = self._client, None
+            try:
+                if client is not None:
+                    with pymongo.timeout(CLOSE_TIMEOUT_S):  # it sends endSessions
+                        await client.close()
+            finally:
+                await self._close()
 
     @abc.abstractmethod
     async def _open(self) -> AsyncMongoClient[Document]:
