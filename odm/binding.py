@@ -71,17 +71,25 @@ class Binder:
         """What messages call it."""
         return repr(self)
 
+    def require_open(self) -> None:
+        """Refuse to be used closed.
+
+        Raises:
+            NotConnected: the connection is closed; the message says how to open one.
+        """
+        if not self.is_open:
+            raise NotConnected(
+                f"{self.label} is closed: write 'async with connect(url, models=[…]) as db: …',"
+                " or open it again with 'await db.open()'"
+            )
+
     def binding(self, model: type) -> Binding:
         """Return what *model* is on this connection.
 
         Raises:
             NotConnected: the connection is closed, or has not bound the model.
         """
-        if not self.is_open:
-            raise NotConnected(
-                f"{self.label} is closed: {model.__name__} cannot be read or written through it."
-                " Use a connection that is open, for example 'with db.bind(): …'"
-            )
+        self.require_open()
         binding = self.bindings.get(model)
         if binding is None:
             binding = self._inherited(model)

@@ -15,14 +15,14 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
 from odm.binding import Binder, deregister, entered, register
-from odm.errors import InvalidConfiguration
+from odm.errors import InvalidConfiguration, NotConnected
 from odm.initialise import is_ours
 from odm.metaclass import is_base
 from odm.repository import Repository
-from odm.schema import SchemaOptions, prepare
+from odm.schema import SchemaOptions, prepare, run_custom_init
 from odm.settings import Settings
 from odm.transactions import TransactionContext, run_transaction
-from transports.base import Transport, TransportStatistics
+from transports.base import LifecycleLock, Transport, TransportStatistics
 from transports.registry import open_transport
 from transports.url import TransportURL
 
@@ -38,7 +38,8 @@ class Connection(Binder):
     """An open transport with models bound on it. Made by `connect()`.
 
     It belongs to the event loop it was opened on. Use it as ``async with connect(…) as db``, or
-    ``db = await connect(…)`` and, in the end, ``await db.aclose()``.
+    ``db = await connect(…)`` and, in the end, ``await db.aclose()``. Blocks may be nested and
+    entered by several tasks at once: leaving the last one closes it.
     """
 
     def __init__(
@@ -48,43 +49,76 @@ class Connection(Binder):
         self._transport = transport
         self._models = tuple(models)
         self._options = options or SchemaOptions()
+        self._opening = LifecycleLock()
+        self._closings = 0
+        self._entered = 0
 
     async def open(self) -> Self:
         """Open the transport, bind the models and create what they need. Idempotent.
+
+        Several tasks may call it at once: all return when the connection is ready.
 
         Raises:
             TransportError: the transport could not be opened; the message says why.
             InvalidConfiguration: a model cannot be bound.
             OperationFailure: the server refuses an index, a view or a collection.
+            NotConnected: it was closed while it was being opened.
         """
-        if self.is_open:
-            return self
-        await self._transport.open()
-        try:
-            register(self)
-            await self._bind()
-        except BaseException:
-            await self.aclose()
-            raise
+        async with self._opening.here():
+            if not self.is_open:
+                await self._open()
         return self
 
+    async def _open(self) -> None:
+        closings = self._closings
+        await self._transport.open()
+        try:
+            await self._bind()
+            if self._closings == closings:
+                # From here on calls on the classes may mean this connection.
+                register(self)
+                await run_custom_init(self, self._ours)
+        except BaseException as error:
+            closed = self._closings != closings and isinstance(error, Exception)
+            await self._close()
+            if closed:
+                raise self._closed_while_opening() from error
+            raise
+        if self._closings != closings:
+            await self._close()
+            raise self._closed_while_opening()
+
+    def _closed_while_opening(self) -> NotConnected:
+        return NotConnected(f"{self.label} was closed while it was being opened")
+
+    @property
+    def _ours(self) -> list[Any]:
+        return [model for model in self._models if is_ours(model)]
+
     async def _bind(self) -> None:
+        database = self._transport.database
         plain = [model for model in self._models if not is_ours(model)]
         if plain:
             # Classes of beanie's own know one database at a time: the one bound last.
             await beanie.init_beanie(
-                database=self.database,
+                database=database,
                 document_models=plain,
                 allow_index_dropping=self._options.allow_index_dropping,
                 recreate_views=self._options.recreate_views,
                 skip_indexes=not self._options.create_indexes,
             )
-        ours = [model for model in self._models if is_ours(model)]
-        if ours:
-            await prepare(self, self.database, ours, self._options)
+        if self._ours:
+            await prepare(self, database, self._ours, self._options)
 
     async def aclose(self) -> None:
-        """Close the transport. Queries and documents of this connection cannot run any more."""
+        """Close the transport. Queries and documents of this connection cannot run any more.
+
+        Idempotent. Cancelling it does not stop it; called again meanwhile, it waits for the end.
+        """
+        self._closings += 1
+        await self._close()
+
+    async def _close(self) -> None:
         deregister(self)
         await self._transport.aclose()
 
@@ -100,12 +134,22 @@ class Connection(Binder):
 
     @property
     def client(self) -> AsyncMongoClient[dict[str, Any]]:
-        """The driver's client (over Motor: an adapter with the same API)."""
+        """The driver's client (over Motor: an adapter with the same API).
+
+        Raises:
+            NotConnected: the connection is closed.
+        """
+        self.require_open()
         return self._transport.client
 
     @property
     def database(self) -> AsyncDatabase[dict[str, Any]]:
-        """The database that the URL names."""
+        """The database that the URL names.
+
+        Raises:
+            NotConnected: the connection is closed.
+        """
+        self.require_open()
         return self._transport.database
 
     @property
@@ -146,7 +190,12 @@ class Connection(Binder):
         return await run_transaction(self, self.client, callback, options)
 
     def bind(self) -> AbstractContextManager[None]:
-        """Return a context manager: calls on classes and documents inside mean this connection."""
+        """Return a context manager: calls on classes and documents inside mean this connection.
+
+        Raises:
+            NotConnected: the connection is closed.
+        """
+        self.require_open()
         return entered(self.forced_scope)
 
     def statistics(self) -> TransportStatistics:
@@ -165,7 +214,12 @@ class Connection(Binder):
         return self.open().__await__()
 
     async def __aenter__(self) -> Self:
-        return await self.open()
+        self._entered += 1
+        try:
+            return await self.open()
+        except BaseException:
+            self._entered -= 1
+            raise
 
     async def __aexit__(
         self,
@@ -173,7 +227,9 @@ class Connection(Binder):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        self._entered -= 1
+        if not self._entered:  # the outermost block, or the last of several tasks, closes
+            await self.aclose()
 
     @property
     def label(self) -> str:

@@ -71,6 +71,10 @@ async def prepare(
         await _create_indexes(database, documents, options)
     for view in views:
         await _create_view(database, view, existing, options)
+
+
+async def run_custom_init(binder: Binder, models: Sequence[Any]) -> None:
+    """Call ``custom_init()`` of the classes that have one (Beanie), on an open connection."""
     for model in models:
         if hasattr(model, "custom_init"):
             with entered(binder.scope):

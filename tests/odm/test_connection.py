@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gc
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from typing import Any
 import beanie
 import pytest
 from pydantic import BaseModel, SecretStr
-from pymongo.errors import OperationFailure
+from pymongo import AsyncMongoClient
+from pymongo.errors import InvalidOperation, OperationFailure
 
 from odm import (
     Connection,
@@ -20,7 +22,9 @@ from odm import (
     View,
     connect,
 )
-from transports import InvalidURL, TransportClosed
+from transports import InvalidURL
+from transports.base import Transport
+from transports.url import parse_url
 
 Open = Callable[..., Any]
 NewURL = Callable[[], str]
@@ -48,8 +52,101 @@ async def test_it_opens_and_closes(new_url: NewURL) -> None:
     assert not db.is_open
     assert "closed" in repr(db)
     await db.aclose()
-    with pytest.raises(TransportClosed):
+    with pytest.raises(NotConnected, match="connect"):
         await db.ping()
+
+
+def test_what_needs_an_open_connection_says_how_to_open_it() -> None:
+    db = connect("mongodb://localhost/cms", models=[Thing])
+    uses: list[Callable[[], Any]] = [
+        lambda: db.client,
+        lambda: db.database,
+        db.transaction,
+        db.bind,
+        lambda: db.repository(Thing),
+    ]
+    for use in uses:
+        with pytest.raises(NotConnected, match=r"closed: write 'async with connect\("):
+            use()
+
+
+async def test_several_tasks_open_it_once(new_url: NewURL) -> None:
+    db = connect(new_url(), models=[Thing])
+    try:
+        await asyncio.gather(db.open(), db.open(), db.open())
+        assert db.is_open
+        assert await Thing.count() == 0
+    finally:
+        await db.aclose()
+
+
+class SlowTransport(Transport):
+    """Opens when it is told to, to a database that does not answer."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        super().__init__(parse_url("mongodb://localhost:1/cms?serverSelectionTimeoutMS=10"))
+        self.opening, self.may_open = asyncio.Event(), asyncio.Event()
+
+    async def _open(self) -> AsyncMongoClient[dict[str, Any]]:
+        self.opening.set()
+        await self.may_open.wait()
+        return AsyncMongoClient(self.url.driver_uri)
+
+
+async def test_it_is_not_open_before_its_models_are_bound(new_url: NewURL) -> None:
+    db = connect(new_url(), models=[Thing])
+
+    async def count_when_open() -> int:
+        while not db.is_open:  # noqa: ASYNC110 - it must be seen in its very first moment
+            await asyncio.sleep(0)
+        return await Thing.count()
+
+    counted, _ = await asyncio.gather(count_when_open(), db.open())
+    await db.aclose()
+    assert counted == 0
+
+
+@pytest.mark.parametrize("models", [(), (Thing,)])
+async def test_closed_while_it_is_being_opened_it_says_so(models: Any) -> None:
+    transport = SlowTransport()
+    db = Connection(transport, models)
+    opening = asyncio.create_task(db.open())
+    await transport.opening.wait()
+    closing = asyncio.create_task(db.aclose())
+    asyncio.get_running_loop().call_soon(transport.may_open.set)
+    with pytest.raises(NotConnected, match="closed while it was being opened"):
+        await opening
+    await closing
+    assert not db.is_open
+    assert not transport.is_open
+
+
+async def test_cancelling_aclose_closes_it_all_the_same(new_url: NewURL) -> None:
+    db = await connect(new_url(), models=[Thing])
+    client = db.client
+    await Thing.count()  # a session, so closing sends a command
+    closing = asyncio.create_task(db.aclose())
+    asyncio.get_running_loop().call_soon(closing.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await db.aclose()
+    with pytest.raises(InvalidOperation):
+        await client.admin.command("ping")
+
+
+async def test_the_outermost_block_closes_it(new_url: NewURL) -> None:
+    db = connect(new_url(), models=[Thing])
+    async with db:
+        async with db as same:
+            assert same is db
+        assert await Thing.count() == 0
+    assert not db.is_open
+    async with db:
+        await db.aclose()
+        assert [db.is_open] == [False]
+    assert not db.is_open
 
 
 async def test_it_is_awaited_and_closed_by_hand(new_url: NewURL) -> None:
