@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from beanie.odm.utils.encoder import Encoder
 from pymongo import DeleteOne, InsertOne, UpdateOne
-from pymongo.errors import BulkWriteError
 from pymongo.results import BulkWriteResult
 
 from odm import writing
@@ -87,16 +86,10 @@ class Bulk(Generic[_T]):
             await self._send()
 
     async def _send(self) -> None:
-        connection = self._repository.connection
-        inserted = set(self._added)
-        try:
-            self._result = await self._repository.collection.bulk_write(
-                self._operations, ordered=self._ordered
-            )
-        except BulkWriteError as error:
-            inserted -= writing.not_written(error, len(self._operations), ordered=self._ordered)
-            raise
-        finally:
-            with entered(connection.scope):
-                for index in inserted:
-                    writing.settle(*self._added[index], connection)
+        connection, collection = self._repository.connection, self._repository.collection
+        count = len(self._operations)
+        with (
+            entered(connection.scope),
+            writing.settled(self._added, connection, count=count, ordered=self._ordered),
+        ):
+            self._result = await collection.bulk_write(self._operations, ordered=self._ordered)

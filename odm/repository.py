@@ -25,7 +25,7 @@ from beanie.odm.queries.update import UpdateResponse
 from beanie.odm.utils.parsing import parse_obj
 from pydantic import BaseModel
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 
 from odm import paging, writing
 from odm.bulk import Bulk
@@ -273,18 +273,10 @@ class Repository(RepositoryBase[_T]):
             return []
         with self._scope():
             contents = [writing.new_content(document) for document in documents]
-            written = set(range(len(contents)))
-            try:
+            insertions = dict(enumerate(zip(documents, contents, strict=True)))
+            count = len(contents)
+            with writing.settled(insertions, self._connection, count=count, ordered=ordered):
                 await self.collection.insert_many(contents, ordered=ordered)
-            except BulkWriteError as error:
-                written -= writing.not_written(error, len(contents), ordered=ordered)
-                raise
-            except BaseException:
-                written = set()
-                raise
-            finally:
-                for index in written:
-                    writing.settle(documents[index], contents[index], self._connection)
         return documents
 
     async def save(self, document: _T) -> _T:

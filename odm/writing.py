@@ -30,11 +30,35 @@ def new_content(document: Any) -> dict[str, Any]:
     return content
 
 
-def settle(document: Any, content: Mapping[str, Any], connection: Binder) -> None:
-    """Let a document know that it has been inserted: its id, its state, its home."""
-    document.id = as_id(type(document), content["_id"])
-    document._odm_home = connection.home
-    document._save_state()
+Insertions = Mapping[int, tuple[Any, dict[str, Any]]]
+"""Of a write in many parts: the position of each insertion, its document and its content."""
+
+
+@contextmanager
+def settled(
+    insertions: Insertions, connection: Binder, *, count: int, ordered: bool
+) -> Iterator[None]:
+    """Let the documents that the block has inserted know: their ids, their states, their homes.
+
+    Args:
+        insertions: what the block inserts.
+        connection: where to.
+        count: how many operations it sends altogether.
+        ordered: whether the server stops at the first that fails.
+    """
+    written: set[int] = set()
+    try:
+        yield
+        written = set(insertions)
+    except BulkWriteError as error:
+        written = set(insertions) - not_written(error, count, ordered=ordered)
+        raise
+    finally:  # after any other error nobody knows of one that was written
+        for index in written:
+            document, content = insertions[index]
+            document.id = as_id(type(document), content["_id"])
+            document._odm_home = connection.home
+            document._save_state()
 
 
 @contextmanager

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
-from pymongo.errors import BulkWriteError
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError, OperationFailure
 
-from odm import Document, Indexed, PydanticObjectId, Repository
+from odm import Document, Indexed, NotConnected, PydanticObjectId, Repository
 
 Open = Callable[..., Any]
 
@@ -90,6 +91,38 @@ async def test_of_a_failed_one_only_what_was_added_has_an_id(
         await fail()
     assert [item.id is not None for item in given] == [True, True, False, not ordered]
     assert await items.count() == 3 - ordered
+
+
+async def test_of_one_that_was_refused_altogether_nothing_has_an_id(
+    items: Repository[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise OperationFailure("not authorized", 13)
+
+    item = Item(name="x")
+    monkeypatch.setattr(AsyncCollection, "bulk_write", refuse)
+
+    async def fail() -> None:
+        async with items.bulk() as batch:
+            batch.add(item)
+
+    with pytest.raises(OperationFailure):
+        await fail()
+    assert item.id is None
+    assert not item._odm_home.is_set
+
+
+async def test_a_connection_that_is_closed_in_the_block_is_named(items: Repository[Item]) -> None:
+    item = Item(name="x")
+
+    async def fail() -> None:
+        async with items.bulk() as batch:
+            batch.add(item)
+            await items.connection.aclose()
+
+    with pytest.raises(NotConnected, match="is closed"):
+        await fail()
+    assert item.id is None
 
 
 async def test_misuse_is_refused_when_it_happens(items: Repository[Item]) -> None:
