@@ -357,7 +357,12 @@ class Repository(RepositoryBase[_T]):
         return cast("_T", found)
 
     async def update_many(self, *filters: Filter, changes: Mapping[str, Any]) -> int:
-        """Change all documents that match and return how many were modified."""
+        """Change all documents that match and return how many were modified.
+
+        Raises:
+            TypeError: there is no filter; ``{}`` is the one that all documents match.
+        """
+        self._require_filter("update_many", filters, "{}, changes=…")
         expression = writing.update_expression(self._model, changes)
         result: Any = await self._find(filters).update(expression)
         return int(result.modified_count)
@@ -384,7 +389,12 @@ class Repository(RepositoryBase[_T]):
             raise DocumentNotFound(self._model.__name__, id)
 
     async def delete_many(self, *filters: Filter) -> int:
-        """Delete all documents that match, for good, and return how many there were."""
+        """Delete all documents that match, for good, and return how many there were.
+
+        Raises:
+            TypeError: there is no filter; ``{}`` is the one that all documents match.
+        """
+        self._require_filter("delete_many", filters, "{}")
         result: Any = await self._find(filters).delete()
         return int(result.deleted_count)
 

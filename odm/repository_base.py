@@ -104,6 +104,14 @@ class RepositoryBase(Generic[_T]):
             raise ValueError(f"this {self._model.__name__} has no id: add it first")
         return writing.as_id(self._model, document_or_id)
 
+    def _require_filter(self, method: str, filters: tuple[Filter, ...], all_of_them: str) -> None:
+        # Filters may come from a list that happens to be empty: everything must be asked for.
+        if not filters:
+            raise TypeError(
+                f"{method}() without a filter would reach every {self._model.__name__}:"
+                f" if that is meant, write {method}({all_of_them})"
+            )
+
     def _find(self, filters: Iterable[Filter], **options: Any) -> FindMany[_T]:
         if "sort" in options:
             options["sort"] = sort_order(options["sort"], id_alias=True) or None

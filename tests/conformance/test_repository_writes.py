@@ -172,7 +172,7 @@ async def test_update_many_counts_what_changed(db: Connection) -> None:
     tools = db.repository(Tool)
     await tools.add_many([Tool(name=name, stock=n) for n, name in enumerate("abcd")])
     assert await tools.update_many(Tool.stock >= 2, changes={"$set": {"stock": 3}}) == 1
-    assert await tools.update_many(changes={"$inc": {"stock": 1}}) == 4
+    assert await tools.update_many({}, changes={"$inc": {"stock": 1}}) == 4
     assert await tools.update_many({"name": "z"}, changes={"$inc": {"stock": 1}}) == 0
     assert [tool.stock async for tool in tools.find(sort="name")] == [1, 2, 4, 4]
 
@@ -194,7 +194,7 @@ async def test_delete_many_counts(db: Connection) -> None:
     await tools.add_many([Tool(name=name, stock=n) for n, name in enumerate("abcd")])
     assert await tools.delete_many(Tool.stock > 1) == 2
     assert await tools.delete_many({"name": "z"}) == 0
-    assert await tools.delete_many() == 2
+    assert await tools.delete_many({}) == 2
 
 
 async def test_unsaved_documents_cannot_be_updated_or_deleted(db: Connection) -> None:

@@ -303,7 +303,7 @@ async def test_caches_are_not_shared(opened: Open) -> None:
                 found = await Cached.find_one({})
                 assert found is not None
                 assert found.text == text
-    await one.repository(Cached).delete_many()
+    await one.repository(Cached).delete_many({})
     assert len(await one.repository(Cached).find().to_list()) == 1  # that is what a cache is
 
 

@@ -245,7 +245,7 @@ async def test_every_write_makes_a_new_revision(books: BookRepository) -> None:
     contract = await contracts.add(Contract(text="a"))
     seen = {contract.revision_id}
     seen.add((await contracts.update(contract.id, {"$set": {"text": "b"}})).revision_id)
-    await contracts.update_many(changes={"$set": {"text": "c"}})
+    await contracts.update_many({}, changes={"$set": {"text": "c"}})
     seen.add((await contracts.get(contract.id)).revision_id)
     async with contracts.bulk() as batch:
         batch.update(contract.id, {"$set": {"text": "d"}})
@@ -331,7 +331,7 @@ async def test_changes_without_operators_are_refused(books: BookRepository) -> N
     with pytest.raises(ValueError, match=r"write \{'\$set'"):
         await books.update(added, {"title": "x"})
     with pytest.raises(ValueError, match=r"write \{'\$set'"):
-        await books.update_many(changes={})
+        await books.update_many({}, changes={})
     with pytest.raises(TypeError, match="mapping"):
         await books.update(added, "title")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="has no id"):
@@ -342,7 +342,18 @@ async def test_update_many_counts_what_it_modified(books: BookRepository) -> Non
     await books.add_many([book(n) for n in range(4)])
     assert await books.update_many(Book.pages > 1, changes={"$set": {"title": "x"}}) == 2
     assert await books.update_many(Book.pages > 0, changes={"$set": {"title": "x"}}) == 1
-    assert await books.update_many(changes={"$inc": {"pages": 1}}) == 4
+    assert await books.update_many({}, changes={"$inc": {"pages": 1}}) == 4
+
+
+async def test_everything_is_changed_or_deleted_only_when_asked_for(books: BookRepository) -> None:
+    await books.add_many([book(n) for n in range(2)])
+    with pytest.raises(TypeError, match=r"every Book.*write update_many\(\{\}, changes=…\)"):
+        await books.update_many(changes={"$set": {"title": "x"}})
+    with pytest.raises(TypeError, match=r"every Book.*write delete_many\(\{\}\)"):
+        await books.delete_many()
+    assert await books.count({"title": "x"}) == 0
+    assert await books.update_many({}, changes={"$set": {"title": "x"}}) == 2
+    assert await books.delete_many({}) == 2
 
 
 async def test_deleting(books: BookRepository) -> None:
@@ -354,7 +365,7 @@ async def test_deleting(books: BookRepository) -> None:
     with pytest.raises(DocumentNotFound):
         await books.delete(two.id)
     assert await books.delete_many(Book.pages == 4) == 1
-    assert await books.delete_many() == 2
+    assert await books.delete_many({}) == 2
 
 
 async def test_deleting_softly_marks(books: BookRepository) -> None:

@@ -96,7 +96,7 @@ async def test_it_aborts_together(db: Connection, accounts: Repository[Account])
         await accounts.add_many([Account(owner="a"), Account(owner="b")])
         await accounts.update(kept, {"$inc": {"amount": 1}})
         await Account.find(Account.owner == "kept").inc({Account.amount: 1})
-        await accounts.update_many(changes={"$inc": {"amount": 1}})
+        await accounts.update_many({}, changes={"$inc": {"amount": 1}})
         await accounts.upsert(Account(owner="c"), Account.owner == "c")
         await Account.insert_many([Account(owner="d")])
         async with accounts.bulk() as batch:

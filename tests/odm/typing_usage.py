@@ -109,7 +109,7 @@ async def writing(articles: ArticleRepository) -> None:
     assert_type(await articles.upsert(article, Article.title == "x"), Article)
     assert_type(await articles.update(article, {"$set": {Article.title: "y"}}), Article)
     assert_type(await articles.update_many(Article.views < 1, changes={"$inc": {"views": 1}}), int)
-    assert_type(await articles.delete_many(), int)
+    assert_type(await articles.delete_many({}), int)
     async with articles.bulk() as batch:
         assert_type(batch, Bulk[Article])
         batch.add(article)
