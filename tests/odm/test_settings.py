@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
-from odm import Settings
+from odm import InvalidConfiguration, Settings, connect
 
 
 def test_they_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +28,23 @@ def test_they_are_frozen_and_keep_the_url_to_themselves(monkeypatch: pytest.Monk
 
 
 def test_what_is_no_truth_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ODM_CREATE_INDEXES", "perhaps")
-    with pytest.raises(ValidationError, match="create_indexes"):
-        Settings()
+    monkeypatch.setenv("ODM_CREATE_INDEXES", "maybe")
+    monkeypatch.setenv("ODM_RECREATE_VIEWS", "")
+    with pytest.raises(InvalidConfiguration) as caught:
+        connect("mongodb://localhost/cms")
+    first, second = str(caught.value).split("; ")
+    assert first == (
+        "ODM_CREATE_INDEXES is 'maybe', which is neither true nor false:"
+        " write ODM_CREATE_INDEXES=true or ODM_CREATE_INDEXES=false"
+    )
+    assert second.startswith("ODM_RECREATE_VIEWS is ''")
+
+
+def test_an_argument_that_cannot_be_used_is_named() -> None:
+    wrong: Any = "maybe"
+    with pytest.raises(InvalidConfiguration, match=r"Settings\(create_indexes=…\) is 'maybe'"):
+        Settings(create_indexes=wrong)
+    secret: Any = ["mongodb://u:p4ss@h/d"]
+    with pytest.raises(InvalidConfiguration, match="url") as caught:
+        Settings(url=secret)
+    assert "p4ss" not in f"{caught.value} {caught.value.__cause__}"
