@@ -6,10 +6,13 @@ Spec: https://www.mongodb.com/docs/manual/reference/command/aggregate/
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from transports.fake.collation import Collation
 from transports.fake.cursors import Cursor
 from transports.fake.environment import OperationEnvironment
+from transports.fake.errors import CommandFailure
 from transports.fake.fetching import first_batch
 from transports.fake.matcher import Matcher, compile_filter
 from transports.fake.operation import Operation
@@ -18,6 +21,8 @@ from transports.fake.plan import Candidate, candidates, check_text_index
 from transports.fake.storage import CollectionView
 from transports.fake.values import Document
 from transports.fake.views import resolve
+
+_EXECUTION: Final = "PlanExecutor error during aggregation :: caused by :: "
 
 
 def run_pipeline(
@@ -34,10 +39,22 @@ def run_pipeline(
     collection = None if view is None else view.collection
     cursor = Cursor(namespace, documents, collection=collection)
     writes = bool(stages) and next(iter(stages[-1]), "") in ("$out", "$merge")
-    if writes:
-        batch = cursor.take(None)
-        cursor.put_back(batch)
-    return first_batch(operation, cursor, size, close=close)
+    with _executing():
+        if writes:
+            batch = cursor.take(None)
+            cursor.put_back(batch)
+        return first_batch(operation, cursor, size, close=close)
+
+
+@contextmanager
+def _executing() -> Iterator[None]:
+    """Say of a failure that it is not the pipeline's text but its run that has failed."""
+    try:
+        yield
+    except CommandFailure as failure:
+        if not failure.message.startswith(_EXECUTION):
+            failure.message = _EXECUTION + failure.message
+        raise
 
 
 def pipeline_documents(
@@ -63,7 +80,10 @@ def pipeline_documents(
     hint = operation.command.get("hint")
     if view is not None and (pipeline.reads_source or hint):
         source = _source(operation, view, pipeline.leading_filter, [*prefix, *stages], collation)
-    return iter(pipeline.run(source, environment))
+    if pipeline.writes is None:
+        return iter(pipeline.run(source, environment))
+    with _executing():  # the stage that writes does so here
+        return iter(pipeline.run(source, environment))
 
 
 def _source(

@@ -10,6 +10,7 @@ from transports.errors import ConnectionLost
 from transports.fake import handshake
 from transports.fake.errors import CommandFailure
 from transports.fake.server import FakeServer
+from transports.fake.sizes import measure
 from transports.fake.wire import decode_message, encode_reply
 
 _SOCKET_EXCEPTION = 9001
@@ -34,6 +35,7 @@ class FakeBackend:
         """
         try:
             command = decode_message(request.message)
+            measured = measure(request.message)
         except CommandFailure as failure:
             return encode_reply(
                 {
@@ -44,7 +46,7 @@ class FakeBackend:
                 }
             )
         try:
-            reply = await self.server.run_encoded(command, client=request.client)
+            reply = await self.server.run_encoded(command, client=request.client, measured=measured)
         except ConnectionResetError as error:
             raise ConnectionLost(
                 str(error), code=_SOCKET_EXCEPTION, code_name="SocketException"

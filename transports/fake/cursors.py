@@ -17,6 +17,7 @@ import bson
 from bson import Int64
 
 from transports.fake.errors import CURSOR_NOT_FOUND, CommandFailure
+from transports.fake.sizes import check_built
 from transports.fake.storage import Collection
 from transports.fake.values import Document
 from transports.fake.wire import CODEC
@@ -222,10 +223,14 @@ class Cursors:
 
 
 def fitting(documents: list[Document]) -> int:
-    """Return how many of the documents fit into one reply; at least one."""
+    """Return how many of the documents fit into one reply; at least one.
+
+    Raises:
+        CommandFailure: 10334 for a document that fits into none.
+    """
     total = 0
     for count, document in enumerate(documents):
-        total += len(bson.encode(document, codec_options=CODEC)) + 8
+        total += check_built(document) + 8
         if total > MAX_BATCH_BYTES and count:
             return count
     return len(documents)

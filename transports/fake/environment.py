@@ -13,6 +13,7 @@ from transports.fake.collation import Collation
 from transports.fake.errors import DUPLICATE_KEY, INVALID_NAMESPACE, CommandFailure, unsupported
 from transports.fake.namespaces import check_writable
 from transports.fake.operation import Operation
+from transports.fake.sizes import check_built, check_inserted, check_updated, check_upserted
 from transports.fake.statistics import collection_statistics, index_statistics
 from transports.fake.storage import Collection, CollectionView
 from transports.fake.values import Document, hash_key
@@ -81,6 +82,7 @@ class OperationEnvironment:
         check_writable(database, collection)
         target = None if existing is None else existing.collection
         store = operation.server.store
+        store.received.forget()
         name = f"{_TEMPORARY}{uuid.uuid4()}"
         temporary = store.create(
             database, name, {"temp": True} | ({} if target is None else dict(target.options))
@@ -91,6 +93,7 @@ class OperationEnvironment:
                 if index.name not in temporary.indexes:
                     temporary.add_index(index.empty_copy())
             for document in new:
+                check_inserted(check_built(document))
                 insert_document(operation, temporary, document)
         except CommandFailure:
             store.drop(temporary)
@@ -106,12 +109,17 @@ class OperationEnvironment:
     ) -> None:
         """Merge documents into a collection, each as ``decide`` says."""
         operation = self._operation
+        store = operation.server.store
+        store.received.forget()
         view = operation.find(collection, database)
         if view is not None:
             refuse_view(view)
         if on != ("_id",):
             self._check_unique_on(view, on)
         for document, decide in list(documents):
+            check_built(document)
+            if operation.find(collection, database) is None:
+                check_upserted(store.received, document, None)
             target = operation.writable(collection, database)
             stored = _find_on(target, on, document)
             try:
@@ -121,8 +129,10 @@ class OperationEnvironment:
             if new is None:
                 continue
             if stored is None:
+                check_upserted(store.received, new, None)
                 insert_document(operation, target, new)
             elif encode_reply(new) != encode_reply(stored[1]):
+                check_updated(store.received, new, None)
                 target.replace(stored[0], stored[1], new, operation.origin([]))
 
     def _check_unique_on(self, view: CollectionView | None, on: tuple[str, ...]) -> None:

@@ -21,6 +21,7 @@ from transports.fake.expressions.compiler import compile_expression
 from transports.fake.namespaces import check_creatable, check_writable
 from transports.fake.oplog import Origin
 from transports.fake.past import PastCollection
+from transports.fake.sizes import Measured
 from transports.fake.storage import Collection, CollectionView
 from transports.fake.transactions import TransactionCollection
 from transports.fake.values import MISSING, Document
@@ -63,6 +64,7 @@ class Operation:
         retryable: whether its statements are remembered under its ``txnNumber``.
         cursor: the cursor whose batch the reply carries.
         closes_connection: whether a failpoint wants no reply but a closed connection.
+        measured: how long its message is.
     """
 
     __slots__ = (
@@ -73,6 +75,7 @@ class Operation:
         "command",
         "cursor",
         "database",
+        "measured",
         "name",
         "retryable",
         "server",
@@ -82,13 +85,20 @@ class Operation:
     )
 
     def __init__(
-        self, server: FakeServer, command: Document, name: str, database: str, client: Client
+        self,
+        server: FakeServer,
+        command: Document,
+        name: str,
+        database: str,
+        client: Client,
+        measured: Measured,
     ) -> None:
         self.server = server
         self.command = command
         self.name = name
         self.database = database
         self.client = client
+        self.measured = measured
         self.session: Session | None = None
         self.transaction: Transaction | None = None
         self.retryable = False

@@ -25,22 +25,28 @@ from transports.fake.commands import all_commands
 from transports.fake.commands.registry import COMMANDS
 from transports.fake.commands.unsupported import unknown_command
 from transports.fake.concerns import check_concerns, write_concern_error
-from transports.fake.cursors import Cursors, fitting
+from transports.fake.cursors import Cursor, Cursors, fitting
 from transports.fake.errors import UNAUTHORIZED, CommandFailure
 from transports.fake.failpoints import FailPoints
 from transports.fake.labels import labels_of
 from transports.fake.operation import MAX_TIME_EXPIRED, Operation, Wait
 from transports.fake.session_options import attach_session
 from transports.fake.sessions import Sessions
+from transports.fake.sizes import Measured, measure
 from transports.fake.storage import Store
 from transports.fake.ttl import TTLMonitor
 from transports.fake.values import Document
-from transports.fake.wire import MAX_REPLY_BYTES, encode_reply
+from transports.fake.wire import MAX_REPLY_BYTES, encode_message, encode_reply
 
 all_commands()
 
 _NOBODY: Final = Client(connection_id=0)
 _REAP_INTERVAL_MS: Final = 1000
+_EXECUTION: Final = {
+    "aggregate": "PlanExecutor error during aggregation :: caused by :: ",
+    "find": "Executor error during find command :: caused by :: ",
+    "getMore": "Executor error during getMore :: caused by :: ",
+}
 
 
 class FakeServer:
@@ -83,21 +89,31 @@ class FakeServer:
             command: ``{"find": "things", …, "$db": "test"}``; without ``$db``, ``test``.
             client: the connection it came from.
         """
-        reply, _ = await self._run(command, client)
+        reply, _ = await self._run(command, client, None)
         return reply
 
-    async def run_encoded(self, command: Document, *, client: Client = _NOBODY) -> bytes:
+    async def run_encoded(
+        self, command: Document, *, client: Client = _NOBODY, measured: Measured | None = None
+    ) -> bytes:
         """Run one command and return its reply as BSON, no longer than a reply may be.
+
+        Args:
+            command: as `run` takes it.
+            client: the connection it came from.
+            measured: how long its message is; None to find out.
 
         Raises:
             ConnectionResetError: a failpoint wants the connection closed.
         """
-        reply, operation = await self._run(command, client)
+        reply, operation = await self._run(command, client, measured)
         encoded = encode_reply(reply)
         cursor = operation.cursor
         if len(encoded) > MAX_REPLY_BYTES and cursor is not None:
             batch = next(v for v in reply["cursor"].values() if type(v) is list)
-            fits = fitting(batch)
+            try:
+                fits = fitting(batch)
+            except CommandFailure as failure:
+                return encode_reply(self._abandoned(operation, cursor, failure))
             if fits < len(batch):
                 cursor.put_back(batch[fits:])
                 del batch[fits:]
@@ -107,9 +123,14 @@ class FakeServer:
                 encoded = encode_reply(reply)
         return encoded
 
-    async def _run(self, command: Document, client: Client) -> tuple[Document, Operation]:
+    async def _run(
+        self, command: Document, client: Client, measured: Measured | None
+    ) -> tuple[Document, Operation]:
         name = next(iter(command), "")
-        operation = Operation(self, command, name, command.get("$db", "test"), client)
+        if measured is None:
+            measured = measure(encode_message(command))
+        self.store.received.add(measured.total)
+        operation = Operation(self, command, name, command.get("$db", "test"), client, measured)
         self.commands_run += 1
         self.log.add(name, operation.database, command)
         try:
@@ -222,6 +243,17 @@ class FakeServer:
         reply["code"] = failure.code
         reply["codeName"] = failure.code_name
         reply.update(failure.extra)
+        return reply
+
+    def _abandoned(self, operation: Operation, cursor: Cursor, failure: CommandFailure) -> Document:
+        """Return the failure of a command whose batch has a document that fits into no reply."""
+        with self._lock:
+            self.cursors.close(cursor.id)
+            self._abort_transaction(operation)
+            failure.message = _EXECUTION.get(operation.name, "") + failure.message
+            reply = self._failed(operation, failure)
+        reply["$clusterTime"] = self.clock.cluster_time
+        reply["operationTime"] = self.clock.operation_time
         return reply
 
     async def _changed(self, timeout_ms: int | None, seen: int) -> None:

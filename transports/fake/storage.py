@@ -22,6 +22,7 @@ from transports.fake.indexes import Index, Key
 from transports.fake.matcher import Matcher, compile_filter
 from transports.fake.namespaces import Namespace
 from transports.fake.oplog import Change, Oplog, Origin
+from transports.fake.sizes import Received
 from transports.fake.values import Document
 from transports.fake.wire import CODEC
 
@@ -348,6 +349,7 @@ class Store:
         ttl_indexes: how many indexes let documents expire.
         databases: those that have had a collection since they were dropped last.
         with_views: those among them that have had a view or a time series.
+        received: the bytes that have come in.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -358,6 +360,7 @@ class Store:
         self.ttl_indexes = 0
         self.databases: set[str] = set()
         self.with_views: set[str] = set()
+        self.received = Received()
 
     def find(self, database: str, collection: str) -> Collection | None:
         """Return a collection (or view), None if it does not exist."""

@@ -76,7 +76,7 @@ class FakeTransport(Transport):
         self._commands_after = 0
 
     async def _open(self) -> AsyncMongoClient[Document]:
-        self._server = self._acquire()
+        self._server = self._join()
         self._commands_before = self._server.commands_run
         self._endpoint = Endpoint(FakeBackend(self._server), listen=self._listen)
         await self._endpoint.start()
@@ -91,9 +91,9 @@ class FakeTransport(Transport):
         finally:
             if server is not None:
                 self._commands_after += server.commands_run - self._commands_before
-                self._release()
+                self._leave()
 
-    def _acquire(self) -> FakeServer:
+    def _join(self) -> FakeServer:
         if not self.url.target:
             return FakeServer(version=self._version)
         with _shared_lock:
@@ -108,7 +108,7 @@ class FakeTransport(Transport):
             shared.users += 1
             return shared.server
 
-    def _release(self) -> None:
+    def _leave(self) -> None:
         if not self.url.target:
             return
         with _shared_lock:

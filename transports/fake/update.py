@@ -139,6 +139,8 @@ def _replacement(replacement: Mapping[str, Any]) -> Update:
 
     def change(document: Document, match: Match | None, inserting: bool) -> Document:
         if "_id" in new or "_id" not in document:
+            if identical(new, document):  # with its _id: without one the server does not look
+                return document
             changed = new if "_id" in new else dict(new)
         else:
             changed = {"_id": document["_id"], **new}

@@ -14,6 +14,7 @@ from transports.fake.errors import FAILED_TO_PARSE, INVALID_OPTIONS, CommandFail
 from transports.fake.matcher import Match, Matcher, compile_filter
 from transports.fake.operation import Operation
 from transports.fake.plan import candidates, check_text_index
+from transports.fake.sizes import check_upserted
 from transports.fake.sort import compile_sort
 from transports.fake.storage import CollectionView
 from transports.fake.update import Update, compile_update, seed_upsert
@@ -184,6 +185,7 @@ class Updater:
 
     def _insert(self) -> Updated:
         document = with_id(seed_upsert(self.matcher, self.update))
+        check_upserted(self.operation.server.store.received, document, self.statement.u)
         view = self.operation.writable(self.name)
         insert_document(self.operation, view, document, bypass=self.statement.bypass)
         return Updated(upserted=document, after=document)

@@ -20,6 +20,7 @@ from transports.fake.errors import (
     INVALID_ID_FIELD,
     CommandFailure,
 )
+from transports.fake.sizes import check_updated
 from transports.fake.storage import Collection, CollectionView
 from transports.fake.validation import explain_failure
 from transports.fake.values import MISSING, Document
@@ -118,10 +119,11 @@ def replace_document(
         update: the ``u`` that made it; None for a replacement.
 
     Raises:
-        CommandFailure: 11000, 121, 112.
+        CommandFailure: 11000, 121, 112, 17419, 10334.
         WouldConflict: an open transaction holds the record or one of the new keys.
     """
     collection = view.collection
+    check_updated(operation.server.store.received, new, update)
     if collection.validator is not None and not bypass:
         level = collection.options.get("validationLevel", "strict")
         if level != "moderate" or collection.validator(old):

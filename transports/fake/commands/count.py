@@ -16,6 +16,7 @@ from transports.fake.namespaces import collection_name
 from transports.fake.operation import Operation
 from transports.fake.paths import array_index
 from transports.fake.plan import candidates, check_text_index
+from transports.fake.sizes import check_distinct
 from transports.fake.storage import CollectionView
 from transports.fake.values import MISSING, Document, hash_key, sort_key
 from transports.fake.views import read_view
@@ -114,6 +115,7 @@ def run_distinct(operation: Operation) -> Document:
         for value in _values(document, parts):
             values.setdefault(hash_key(value, collation), value)
     found_values = sorted(values.values(), key=lambda value: sort_key(value, collation))
+    check_distinct(operation.server.store.received, found_values)
     return _as_from_view(view, {"values": found_values})
 
 

@@ -9,6 +9,7 @@ from transports.fake.commands.registry import command
 from transports.fake.errors import TYPE_MISMATCH, CommandFailure
 from transports.fake.namespaces import check_writable, collection_name
 from transports.fake.operation import Operation, Waiting
+from transports.fake.sizes import check_inserted
 from transports.fake.statements import Statements, until_free
 from transports.fake.values import Document, bson_type
 from transports.fake.writes import insert_document
@@ -41,7 +42,8 @@ def run_insert(operation: Operation) -> Waiting:
             statements.n += 1
             continue
 
-        def insert(document: Document = document) -> None:
+        def insert(place: int = place, document: Document = document) -> None:
+            check_inserted(operation.measured.oversized.get(place, 0))
             insert_document(operation, operation.writable(name), document, bypass=bypass)
 
         try:

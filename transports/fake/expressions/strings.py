@@ -19,6 +19,7 @@ from transports.fake.expressions.numbers import whole
 from transports.fake.expressions.scope import Operator, fixed, is_nullish, named, variadic
 from transports.fake.expressions.time_zones import iso_text
 from transports.fake.matcher_regex import compile_pattern
+from transports.fake.sizes import checked_string
 from transports.fake.values import NUMBER_TYPES, Document, regex_options
 
 
@@ -53,7 +54,7 @@ def concat(values: Iterable[Any]) -> Any:
                 return None
             raise CommandFailure(16702, f"$concat only supports strings, not {type_name(value)}")
         texts.append(value)
-    return "".join(texts)
+    return checked_string("".join(texts))
 
 
 def to_lower(value: Any) -> str:
@@ -338,7 +339,7 @@ def _replace(name: str, count: int) -> Operator:
                 )
         if is_nullish(input) or is_nullish(find) or is_nullish(replacement):
             return None
-        return input.replace(find, replacement, count)
+        return checked_string(input.replace(find, replacement, count))
 
     replace.__doc__ = f"``{name}``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/{name[1:]}/."
     return named(
