@@ -181,6 +181,9 @@ class CommandFailure(Exception):
         message: its ``errmsg``.
         labels: ``errorLabels`` of the reply, e.g. ``"TransientTransactionError"``.
         extra: further fields of the reply, e.g. ``{"keyPattern": …, "keyValue": …}``.
+
+    Attributes:
+        folding: it is not the request's text, but the value of a constant expression in it.
     """
 
     def __init__(
@@ -196,6 +199,7 @@ class CommandFailure(Exception):
         self.message = message
         self.labels = tuple(labels)
         self.extra: dict[str, Any] = dict(extra or {})
+        self.folding = False
 
     @property
     def code_name(self) -> str:

@@ -137,10 +137,16 @@ def switch(operand: Any, scope: Scope) -> Expression:
     given = operand.get("branches", [])
     if type(given) is not list:
         raise CommandFailure(40061, "$switch expected an array for 'branches'")
-    branches = [_branch(branch, scope) for branch in given]
-    if not branches:
+    if not given:
         raise CommandFailure(40068, "$switch requires at least one branch.")
+    branches = _branches(given, scope)
     default = scope.compile(operand["default"]) if "default" in operand else None
+    if not branches and default is None:
+        raise CommandFailure(
+            40069,
+            "Cannot execute a switch statement where all the cases evaluate to false without a "
+            "default",
+        )
 
     def choose(document: Document, variables: Variables) -> Any:
         for case, then in branches:
@@ -157,7 +163,35 @@ def switch(operand: Any, scope: Scope) -> Expression:
     return choose
 
 
-def _branch(branch: Any, scope: Scope) -> tuple[Expression, Expression]:
+def _branches(given: list[Any], scope: Scope) -> list[tuple[Expression, Expression]]:
+    """Compile the branches that can be taken; a constant that fails matters only in these."""
+    for branch in given:
+        _check_branch(branch)
+    branches: list[tuple[Expression, Expression]] = []
+    decided = False
+    for branch in given:
+        case = _compiled(branch["case"], scope, needed=not decided)
+        value = case.value if isinstance(case, Constant) else None
+        known = isinstance(case, Constant)
+        possible = not decided and (not known or truthy(value))
+        then = _compiled(branch["then"], scope, needed=possible)
+        if possible and case is not None and then is not None:
+            branches.append((case, then))
+            decided = known
+    return branches
+
+
+def _compiled(operand: Any, scope: Scope, *, needed: bool) -> Expression | None:
+    """Compile an expression; None for one that is not needed and whose constants fail."""
+    try:
+        return scope.compile(operand)
+    except CommandFailure as failure:
+        if needed or not failure.folding:
+            raise
+        return None
+
+
+def _check_branch(branch: Any) -> None:
     if type(branch) is not dict:
         raise CommandFailure(40062, "$switch expected each branch to be an object")
     for name in branch:
@@ -167,7 +201,6 @@ def _branch(branch: Any, scope: Scope) -> tuple[Expression, Expression]:
         raise CommandFailure(40064, "$switch requires each branch have a 'case' expression")
     if "then" not in branch:
         raise CommandFailure(40065, "$switch requires each branch have a 'then' expression.")
-    return scope.compile(branch["case"]), scope.compile(branch["then"])
 
 
 def literal(operand: Any, scope: Scope) -> Expression:

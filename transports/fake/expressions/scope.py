@@ -92,7 +92,11 @@ def check_count(name: str, given: int, least: int, most: int | None) -> None:
 def folded(expression: Expression, parts: list[Expression]) -> Expression:
     """Return a constant instead if everything it is made of is constant."""
     if all(type(part) is Constant for part in parts):
-        return Constant(expression({}, {}))
+        try:
+            return Constant(expression({}, {}))
+        except CommandFailure as failure:
+            failure.folding = True
+            raise
     return expression
 
 
