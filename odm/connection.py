@@ -294,8 +294,8 @@ def connect(
 
 
 def _checked_models(models: Any) -> list[Any]:
-    if isinstance(models, str) or inspect.isclass(models):
-        name = models if isinstance(models, str) else models.__name__
+    if isinstance(models, str) or inspect.isclass(models) or not isinstance(models, Iterable):
+        name = models if isinstance(models, str) else getattr(models, "__name__", "Page, …")
         raise InvalidConfiguration(f"models is a list: write connect(…, models=[{name}])")
     checked = []
     for model in models:

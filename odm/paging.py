@@ -75,16 +75,6 @@ class KeysetPage(Generic[_T]):
     next: str | None
 
 
-def checked_page(number: int, size: int) -> None:
-    """Refuse numbers that no page has.
-
-    Raises:
-        ValueError: *number* or *size* is below 1.
-    """
-    if number < 1 or size < 1:
-        raise ValueError(f"pages and their sizes count from 1, not number={number}, size={size}")
-
-
 def with_id(order: Order) -> list[tuple[str, int]]:
     """Return *order* made total: documents that it leaves equal are sorted by ``_id``.
 

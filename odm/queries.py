@@ -14,6 +14,7 @@ from typing import Any, TypeVar, overload
 from beanie.odm.queries import aggregation, delete, find, update
 from pydantic import BaseModel
 
+from odm.arguments import checked_count, checked_projection
 from odm.binding import Binder, Scope, captured, current_scope, entered
 from odm.sorting import Sort, sort_order
 
@@ -171,18 +172,24 @@ class FindMany(ConnectionQuery, find.FindMany[_T]):
         """Pass over so many documents.
 
         Raises:
+            TypeError: *n* is no whole number.
             ValueError: *n* is negative.
         """
-        super().skip(_not_negative("skip", n))
+        if n is not None:
+            checked_count("skip", n)
+        super().skip(n)
         return self
 
     def limit(self, n: int | None) -> FindMany[_T]:
         """Return so many documents at most; 0 means all.
 
         Raises:
+            TypeError: *n* is no whole number.
             ValueError: *n* is negative.
         """
-        super().limit(_not_negative("limit", n))
+        if n is not None:
+            checked_count("limit", n)
+        super().limit(n)
         return self
 
     @overload
@@ -190,7 +197,12 @@ class FindMany(ConnectionQuery, find.FindMany[_T]):
     @overload
     def project(self, projection_model: type[_M]) -> FindMany[_M]: ...
     def project(self, projection_model: Any) -> Any:
-        """Return documents of another model, and fetch its fields only."""
+        """Return documents of another model, and fetch its fields only.
+
+        Raises:
+            TypeError: it is no class of pydantic's.
+        """
+        checked_projection(projection_model)
         super().project(projection_model)
         return self
 
@@ -202,9 +214,3 @@ class FindOne(ConnectionQuery, find.FindOne[_T]):
     UpdateQueryType = UpdateOne
     DeleteQueryType = DeleteOne
     AggregationQueryType = AggregationQuery
-
-
-def _not_negative(name: str, n: int | None) -> int | None:
-    if n is not None and n < 0:
-        raise ValueError(f"{name} counts documents: {n} is negative")
-    return n

@@ -28,12 +28,22 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from odm import paging, writing
+from odm.arguments import (
+    checked_count,
+    checked_documents,
+    checked_field,
+    checked_filters,
+    checked_id,
+    checked_pipeline,
+    checked_projection,
+    checked_token,
+)
 from odm.bulk import Bulk
 from odm.document import Document
 from odm.errors import DocumentNotFound
 from odm.paging import KeysetPage, Page
 from odm.queries import FindMany
-from odm.repository_base import Filter, RepositoryBase, checked_filters
+from odm.repository_base import Filter, RepositoryBase
 from odm.sorting import Sort, sort_order
 from odm.watching import Watch
 
@@ -60,10 +70,11 @@ class Repository(RepositoryBase[_T]):
 
         Raises:
             DocumentNotFound: there is none.
-            ValidationError: it is no id of this class (pydantic).
+            ValueError: it is no id of this class.
         """
+        wanted = checked_id(self._model, id)
         with self._scope():
-            found = await self._model.get(id, fetch_links=fetch_links, with_children=True)
+            found = await self._model.get(wanted, fetch_links=fetch_links, with_children=True)
         if found is None:
             raise DocumentNotFound(self._model.__name__, id)
         return found
@@ -149,7 +160,7 @@ class Repository(RepositoryBase[_T]):
 
     async def distinct(self, field: str, *filters: Filter) -> list[Any]:
         """Return the different values of a field among the documents that match."""
-        return await self._find(filters).distinct(str(field))
+        return await self._find(filters).distinct(checked_field("distinct", field))
 
     @overload
     async def aggregate(
@@ -166,8 +177,10 @@ class Repository(RepositoryBase[_T]):
 
         Of an inheritance tree the documents of this class and of those derived from it come in.
         """
+        stages = checked_pipeline("aggregate", pipeline)
+        checked_projection(into)
         documents = self._find((), with_children=True)
-        query = documents.aggregate(list(pipeline), projection_model=cast("Any", into))
+        query = documents.aggregate(stages, projection_model=cast("Any", into))
         return await query.to_list()
 
     async def stream(
@@ -180,7 +193,10 @@ class Repository(RepositoryBase[_T]):
             sort: as in `find`.
             batch_size: documents per batch; the server's choice by default (101, then 16 MB).
         """
-        options = {} if batch_size is None else {"batch_size": batch_size}
+        options = {}
+        if batch_size is not None:
+            checked_count("batch_size", batch_size)
+            options["batch_size"] = batch_size
         query = self._find(filters, sort=sort, **options)
         cursor: Any = await query.get_cursor()
         try:
@@ -203,7 +219,8 @@ class Repository(RepositoryBase[_T]):
         Raises:
             ValueError: *number* or *size* is below 1.
         """
-        paging.checked_page(number, size)
+        checked_count("number", number, least=1)
+        checked_count("size", size, least=1)
         order = paging.with_id(sort_order(sort, id_alias=True))
         skip = (number - 1) * size
         items = await self._find(filters, sort=order, skip=skip, limit=size).to_list()
@@ -225,7 +242,8 @@ class Repository(RepositoryBase[_T]):
             InvalidPageToken: it is damaged, or of another collection or order.
             ValueError: *size* is below 1, or there is an array in a field that is sorted by.
         """
-        paging.checked_page(1, size)
+        checked_token(token)
+        checked_count("size", size, least=1)
         order = paging.with_id(sort_order(sort, id_alias=True))
         name, options = self._model.get_collection_name(), self.collection.codec_options
         if token is not None:
@@ -266,7 +284,7 @@ class Repository(RepositoryBase[_T]):
         Raises:
             BulkWriteError: some were refused (PyMongo); those inserted have their ids.
         """
-        documents = list(documents)
+        documents = checked_documents("add_many", documents)
         for document in documents:
             self._check(document)
         if not documents:
@@ -315,7 +333,7 @@ class Repository(RepositoryBase[_T]):
             return False
         try:
             with writing.restored_on_failure(document):
-                document.id = writing.as_id(self._model, match["_id"])
+                document.id = checked_id(self._model, match["_id"])
                 if self._model.get_settings().use_revision:
                     document.revision_id = writing.new_revision()
                 await document.replace(ignore_revision=True)
@@ -428,7 +446,9 @@ class Repository(RepositoryBase[_T]):
         """
         options = {"resume_after": resume_after, "full_document": full_document}
         given = {name: value for name, value in options.items() if value is not None}
-        return Watch(self._connection, self._model, pipeline or (), given)
+        return Watch(
+            self._connection, self._model, checked_pipeline("watch", pipeline or ()), given
+        )
 
     def transaction(self, **options: Any) -> AbstractAsyncContextManager[AsyncClientSession]:
         """Return a transaction of the connection; see `Connection.transaction`."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, ca
 import beanie
 from pydantic import BaseModel
 
-from odm import writing
-from odm.binding import entered
+from odm.arguments import checked_filters, checked_id
+from odm.binding import Binder, entered
 from odm.document import Document
 from odm.operations import document_scope
 from odm.queries import FindMany
@@ -32,6 +32,13 @@ class RepositoryBase(Generic[_T]):
     def __init__(self, connection: Connection, model: type[_T] | None = None) -> None:
         self._connection = connection
         self._model = self._checked_model(model)
+        given: object = connection
+        if not isinstance(given, Binder):
+            name = self._model.__name__
+            raise TypeError(
+                f"a repository takes a connection, not a {type(given).__name__}: write"
+                f" 'async with connect(url, models=[{name}]) as db: Repository(db, {name})'"
+            )
         connection.binding(self._model)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -48,8 +55,9 @@ class RepositoryBase(Generic[_T]):
         found = model if model is not None else self._declared_model
         if found is None:
             raise TypeError(
-                f"{name} does not say whose repository it is: write"
-                f" 'class PageRepository(Repository[Page])', or Repository(db, Page)"
+                f"{name} does not say whose repository it is: write {name}(db, Page)"
+                f" (Python does not tell what stands in the brackets of {name}[Page](db)),"
+                f" or 'class PageRepository({name}[Page])' and PageRepository(db)"
             )
         if not isinstance(found, type) or not issubclass(found, Document):
             raise TypeError(f"{found!r} is no document class: derive it from odm.Document")
@@ -100,9 +108,9 @@ class RepositoryBase(Generic[_T]):
         if isinstance(document_or_id, BaseModel):
             self._check(document_or_id)
             document_or_id = cast("Any", document_or_id).id
-        if document_or_id is None:
-            raise ValueError(f"this {self._model.__name__} has no id: add it first")
-        return writing.as_id(self._model, document_or_id)
+            if document_or_id is None:
+                raise ValueError(f"this {self._model.__name__} has no id: add it first")
+        return checked_id(self._model, document_or_id)
 
     def _require_filter(self, method: str, filters: tuple[Filter, ...], all_of_them: str) -> None:
         # Filters may come from a list that happens to be empty: everything must be asked for.
@@ -120,18 +128,3 @@ class RepositoryBase(Generic[_T]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._model.__name__} on {self._connection!r}>"
-
-
-def checked_filters(filters: Iterable[Any]) -> tuple[Any, ...]:
-    """Return the filters of a call.
-
-    Raises:
-        TypeError: one is no mapping; the message says what to write.
-    """
-    filters = tuple(filters)
-    for given in filters:
-        if not isinstance(given, Mapping):
-            raise TypeError(
-                f"{given!r} is no filter: write {{'field': value}} or Page.field == value"
-            )
-    return filters

@@ -9,10 +9,9 @@ from uuid import UUID, uuid4
 
 from beanie.odm.operators.update import BaseUpdateOperator
 from beanie.odm.utils.dump import get_dict
-from beanie.odm.utils.pydantic import parse_object_as
-from beanie.odm.utils.typing import extract_id_class
 from pymongo.errors import BulkWriteError
 
+from odm.arguments import checked_id
 from odm.binding import Binder
 
 
@@ -56,7 +55,7 @@ def settled(
     finally:  # after any other error nobody knows of one that was written
         for index in written:
             document, content = insertions[index]
-            document.id = as_id(type(document), content["_id"])
+            document.id = checked_id(type(document), content["_id"])
             document._odm_home = connection.home
             document._save_state()
 
@@ -74,18 +73,6 @@ def restored_on_failure(document: Any) -> Iterator[None]:
     except BaseException:
         document.id, document.revision_id, document._odm_home = before
         raise
-
-
-def as_id(model: Any, value: Any) -> Any:
-    """Return *value* as the model's type of id.
-
-    Raises:
-        ValidationError: it is no such id (pydantic).
-    """
-    id_type = model.model_fields["id"].annotation
-    if isinstance(value, extract_id_class(id_type)):
-        return value
-    return parse_object_as(id_type, value)
 
 
 def update_expression(model: Any, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from pymongo.errors import OperationFailure
 
 from models import Page, PageStatus, PageTeaser, Profile, TagCount, User
@@ -68,7 +68,7 @@ async def test_get_raises_where_there_is_nothing(pages: Repository[Page]) -> Non
 
 
 async def test_get_refuses_what_is_no_id(pages: Repository[Page]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValueError, match="is no id of a Page"):
         await pages.get("not an id")
 
 

@@ -198,6 +198,8 @@ class NotAModel(BaseModel):
     [
         ("Thing", r"models is a list: write connect\(…, models=\[Thing\]\)"),
         (Thing, r"models is a list: write connect\(…, models=\[Thing\]\)"),
+        (None, r"models is a list: write connect\(…, models=\["),
+        (5, r"models is a list: write connect\(…, models=\["),
         ([NotAModel], "NotAModel.*is no model"),
         ([Thing()], "is no model"),
         ([Document], "derive a class from it"),

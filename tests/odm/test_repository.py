@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from pymongo import IndexModel
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
@@ -118,7 +119,7 @@ async def test_get_returns_or_raises(books: BookRepository) -> None:
     with pytest.raises(DocumentNotFound, match=f"no Book with the id .*{missing}") as caught:
         await books.get(missing)
     assert (caught.value.model, caught.value.id) == ("Book", missing)
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValueError, match="24 hexadecimal digits"):
         await books.get("no id at all")
 
 
@@ -423,10 +424,63 @@ async def test_bad_sorts_skips_and_limits_are_refused_at_once(books: BookReposit
         books.find(sort="- title")
     with pytest.raises(ValueError, match="is no sort order"):
         books.find().sort(("title", 2))
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="limit has to count from 0"):
         books.find(limit=-1)
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="skip has to count from 0"):
         books.find().skip(-1)
+
+
+Call = Callable[[Any], Any]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda books: books.get(None), "None is no id of a Book: write an ObjectId"),
+        (lambda books: books.get(5), "5 is no id of a Book: write an ObjectId"),
+        (lambda books: books.delete({"title": "x"}), r"a filter is for find\(\).*delete_many"),
+        (lambda books: books.delete(None), "None is no id of a Book"),
+        (lambda books: books.update("x", {"$set": {"title": "y"}}), "'x' is no id of a Book"),
+        (lambda books: books.find(limit="3"), "limit is a whole number.*not '3'"),
+        (lambda books: books.find(skip=True), "skip is a whole number"),
+        (lambda books: books.find(into=int), r"into=Title"),
+        (lambda books: books.find().project(dict), r"into=Title"),
+        (lambda books: books.aggregate([], into=int), r"into=Title"),
+        (lambda books: books.aggregate(None), r"list of stages: write aggregate\(\[.*not None"),
+        (lambda books: books.aggregate({"$match": {}}), "list of stages"),
+        (lambda books: books.watch(["$match"]), r"list of stages: write watch\("),
+        (lambda books: books.page(size="5"), "size is a whole number.*not '5'"),
+        (lambda books: books.page(size=0), "size has to count from 1"),
+        (lambda books: books.page(number=0), "number has to count from 1"),
+        (lambda books: books.page_after(size=0), "size has to count from 1"),
+        (lambda books: books.page_after({"n": 1}), r"token.*write page_after\(None, \{"),
+        (lambda books: books.stream(batch_size="5").__anext__(), "batch_size is a whole number"),
+        (lambda books: books.add_many(None), r"write add_many\(\[…\]\), not None"),
+        (lambda books: books.add_many(book(1)), r"write add_many\(\[…\]\), not one Book"),
+        (lambda books: books.distinct(None), r"write distinct\('title'\)"),
+        (lambda _: Repository("fake:///x", Book), r"not a str: write 'async with connect\("),  # type: ignore[arg-type]  # on purpose
+        (lambda books: Repository[Book](books.connection), r"write Repository\(db, Page\)"),
+    ],
+)
+async def test_wrong_arguments_are_refused_with_what_to_write(
+    listening: Open, call: Call, message: str
+) -> None:
+    db, commands = await listening(Book)
+    commands.events.clear()
+
+    async def attempt() -> None:
+        outcome = call(BookRepository(db))
+        if inspect.isawaitable(outcome):
+            await outcome
+
+    with pytest.raises((TypeError, ValueError), match=message):
+        await attempt()
+    assert commands.names == []
+
+
+async def test_ids_of_another_type_are_named(books: BookRepository) -> None:
+    with pytest.raises(ValueError, match="'x' is no id of a Keyed: write a UUID"):
+        await books.connection.repository(Keyed).get("x")
 
 
 async def test_a_repository_says_what_it_needs(books: BookRepository) -> None:
