@@ -45,8 +45,12 @@ class Upstream:
                 "driver": {"name": "relay", "version": "1"},
                 "os": {"type": "any"},
             }
-        await upstream.send(bytes(5) + bson.encode(hello))
-        await upstream.receive()
+        try:
+            await upstream.send(bytes(5) + bson.encode(hello))
+            await upstream.receive()
+        except BaseException:  # cancelled, for example, before anybody else knows of it
+            upstream.writer.close()
+            raise
         return upstream
 
     async def send(self, message: bytes) -> None:
