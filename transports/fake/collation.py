@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from transports.fake.errors import BAD_VALUE, TYPE_MISMATCH, CommandFailure, unsupported
 
-_PLAIN_LOCALES: Final = frozenset(
+PLAIN_LOCALES: Final = frozenset(
     {
         *("root", "en", "en_US", "en_GB", "en_AU", "en_CA", "en_US_POSIX"),
         *("de", "de_DE", "de_AT", "fr", "fr_FR", "it", "it_IT", "nl"),
@@ -184,6 +184,6 @@ def compile_collation(spec: Mapping[str, Any] | None) -> Collation | None:
     _check(spec)
     if spec["locale"] == "simple":
         return None
-    if spec["locale"] not in _PLAIN_LOCALES:
+    if spec["locale"] not in PLAIN_LOCALES:
         raise unsupported(f"the collation of the locale {spec['locale']!r}")
     return Collation(spec)

@@ -20,6 +20,10 @@ from transports.fake.values import Document, hash_key
 from transports.fake.wire import encode_reply
 from transports.fake.writes import insert_document, refuse_view, with_id
 
+ANSWERED_SOURCES: Final = frozenset(
+    {"$collStats", "$currentOp", "$indexStats", "$listLocalSessions", "$listSessions"}
+)
+
 _TEMPORARY: Final = "tmp.agg_out."
 _MERGE_NEEDS_UNIQUE_INDEX: Final = 51183
 
@@ -54,6 +58,8 @@ class OperationEnvironment:
 
     def source(self, stage: str, spec: Any) -> Iterable[Document]:
         """Yield what a stage that reports on the storage or the server yields."""
+        if stage not in ANSWERED_SOURCES:
+            raise unsupported(f"the stage {stage}")
         operation = self._operation
         if stage == "$currentOp":
             if self.database != "admin" or self.collection:

@@ -17,8 +17,8 @@ from transports.fake.values import Document, is_number
 _FAILPOINT_SET_FAILED: Final = 266
 FAIL_GET_MORE: Final = "failGetMoreAfterCursorCheckout"
 FAIL_WRITE: Final = "onPrimaryTransactionalWrite"
-_KNOWN: Final = frozenset({"failCommand", FAIL_GET_MORE, FAIL_WRITE})
-_REFUSED: Final = frozenset({"maxTimeAlwaysTimeOut", "maxTimeNeverTimeOut"})
+KNOWN: Final = frozenset({"failCommand", FAIL_GET_MORE, FAIL_WRITE})
+REFUSED: Final = frozenset({"maxTimeAlwaysTimeOut", "maxTimeNeverTimeOut"})
 _EXEMPT: Final = frozenset({"configureFailPoint"})
 
 
@@ -97,9 +97,9 @@ class FailPoints:
         Raises:
             CommandFailure: 266 for an unknown failpoint, 2 for an unknown mode.
         """
-        if name in _REFUSED:
+        if name in REFUSED:
             raise unsupported(f"the failpoint {name}")
-        if name not in _KNOWN:
+        if name not in KNOWN:
             raise CommandFailure(_FAILPOINT_SET_FAILED, f"{name} not found")
         failpoint = _parse(mode, data or {})
         if failpoint is None:

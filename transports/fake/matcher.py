@@ -268,6 +268,8 @@ def _refused(name: str) -> Callable[[Any, Scope], Node]:
     return refuse
 
 
+UNSUPPORTED: Final = ("$text", "$where", "$sampleRate")
+
 TOP_LEVEL: Final[dict[str, Callable[[Any, Scope], Node]]] = {
     "$and": and_,
     "$or": or_,
@@ -277,9 +279,7 @@ TOP_LEVEL: Final[dict[str, Callable[[Any, Scope], Node]]] = {
     "$comment": _always(True),
     "$alwaysTrue": _always(True),
     "$alwaysFalse": _always(False),
-    "$text": _refused("$text"),
-    "$where": _refused("$where"),
-    "$sampleRate": _refused("$sampleRate"),
+    **{name: _refused(name) for name in UNSUPPORTED},
 }
 
 

@@ -80,14 +80,14 @@ def compile_operators(operators: Mapping[str, Any], context: Context) -> list[Co
         elif name == "$options":
             if "$regex" not in operators:
                 raise bad_value("$options needs a $regex")
-        elif name in _UNSUPPORTED:
+        elif name in UNSUPPORTED:
             raise unsupported(f"the query operator {name}")
         else:
             raise bad_value(f"unknown operator: {name}")
     return conditions
 
 
-_UNSUPPORTED: Final = frozenset(
+UNSUPPORTED: Final = frozenset(
     {
         "$near",
         "$nearSphere",

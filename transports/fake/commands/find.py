@@ -33,6 +33,13 @@ from transports.fake.views import find_as_pipeline, run_on_view
 
 _DOCUMENTS: Final = ("filter", "sort", "projection")
 
+UNSUPPORTED_OPTIONS: Final = (
+    "returnKey",
+    "requestResumeToken",
+    "$_requestResumeToken",
+    "resumeAfter",
+)
+
 
 @command(
     "find",
@@ -128,7 +135,7 @@ def _check_options(command: Document) -> None:
             raise CommandFailure(
                 BAD_VALUE, "cannot use tailable option with the 'singleBatch' option"
             )
-    for option in ("returnKey", "requestResumeToken", "$_requestResumeToken", "resumeAfter"):
+    for option in UNSUPPORTED_OPTIONS:
         if command.get(option):
             raise unsupported(f"the option {option} of find")
 
