@@ -23,6 +23,7 @@ from typing import Any
 
 from odm.errors import AmbiguousConnection, NotConnected
 from odm.transactions import TransactionCollection, current_transaction
+from transports.residence import Residence
 
 
 class Binding:
@@ -60,7 +61,6 @@ class Binder:
 
     def __init__(self) -> None:
         self.bindings: dict[type, Binding] = {}
-        self.loop: asyncio.AbstractEventLoop | None = None
         self.is_open = False
         self.home = Home(self)
         self.scope = Scope(self)
@@ -71,25 +71,44 @@ class Binder:
         """What messages call it."""
         return repr(self)
 
+    @property
+    def residence(self) -> Residence | None:
+        """Where it is open; None where it is closed."""
+        return None
+
     def require_open(self) -> None:
-        """Refuse to be used closed.
+        """Refuse to be used closed, or elsewhere than where it was opened.
 
         Raises:
             NotConnected: the connection is closed; the message says how to open one.
+            WrongEventLoop: it was opened in another event loop.
+            OpenedBeforeFork: it was opened in the process that forked this one.
         """
         if not self.is_open:
             raise NotConnected(
                 f"{self.label} is closed: write 'async with connect(url, models=[…]) as db: …',"
                 " or open it again with 'await db.open()'"
             )
+        if (residence := self.residence) is not None:
+            residence.check()
 
     def binding(self, model: type) -> Binding:
         """Return what *model* is on this connection.
 
         Raises:
             NotConnected: the connection is closed, or has not bound the model.
+            WrongEventLoop: it was opened in another event loop.
+            OpenedBeforeFork: it was opened in the process that forked this one.
         """
         self.require_open()
+        return self.known(model)
+
+    def known(self, model: type) -> Binding:
+        """Return what *model* is on this connection, wherever that is open.
+
+        Raises:
+            NotConnected: the connection has not bound the model.
+        """
         binding = self.bindings.get(model)
         if binding is None:
             binding = self._inherited(model)
@@ -261,7 +280,6 @@ _open_lock = threading.Lock()
 def register(binder: Binder) -> None:
     """Enter a connection that has been opened on the running event loop."""
     global _open
-    binder.loop = asyncio.get_running_loop()
     binder.is_open = True
     with _open_lock:
         _open = (*(ref for ref in _open if ref() is not None), weakref.ref(binder))
@@ -286,7 +304,7 @@ def _bound(model: type) -> list[Binder]:
 
 def _has_bound(binder: Binder, model: type) -> bool:
     try:
-        binder.binding(model)
+        binder.known(model)
     except NotConnected:
         return False
     return True
@@ -305,9 +323,9 @@ def only_binder(model: type) -> Binder:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        here = [b for b in everywhere if b.loop is not None and not b.loop.is_closed()]
+        here = [b for b in everywhere if b.residence is not None and not b.residence.is_lost]
     else:
-        here = [b for b in everywhere if b.loop is loop]
+        here = [b for b in everywhere if b.residence is not None and b.residence.is_in(loop)]
     if len(here) == 1:
         return here[0]
     name = model.__name__
@@ -321,7 +339,8 @@ def only_binder(model: type) -> Binder:
         raise NotConnected(
             f"{name} is bound on a connection of another event loop"
             f" ({', '.join(b.label for b in everywhere)}): a connection belongs to the loop it was"
-            f" opened on, so write 'async with connect(url, models=[{name}]) as db' in this one"
+            f" opened on, so write 'async with connect(url, models=[{name}]) as db' in this one,"
+            " or keep one loop with odm.Runner or @odm.lambda_handler"
         )
     raise NotConnected(
         f"no open connection has bound {name}:"

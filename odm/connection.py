@@ -24,6 +24,7 @@ from odm.settings import Settings
 from odm.transactions import TransactionContext, run_transaction
 from transports.base import LifecycleLock, Transport, TransportStatistics
 from transports.registry import open_transport
+from transports.residence import Residence
 from transports.url import TransportURL
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ _Repository = TypeVar("_Repository", bound="Repository[Any]")
 class Connection(Binder):
     """An open transport with models bound on it. Made by `connect()`.
 
-    It belongs to the event loop it was opened on. Use it as ``async with connect(…) as db``, or
-    ``db = await connect(…)`` and, in the end, ``await db.aclose()``. Blocks may be nested and
-    entered by several tasks at once: leaving the last one closes it.
+    It belongs to the event loop and the process it was opened in: elsewhere it refuses to be used,
+    and can be opened anew once its loop is closed, or after a fork. Use it as ``async with
+    connect(…) as db``, or ``db = await connect(…)`` and, in the end, ``await db.aclose()``. Blocks
+    may be nested and entered by several tasks at once: leaving the last one closes it. For
+    synchronous code there is `odm.Runner`.
     """
 
     def __init__(
@@ -63,11 +66,21 @@ class Connection(Binder):
             InvalidConfiguration: a model cannot be bound.
             OperationFailure: the server refuses an index, a view or a collection.
             NotConnected: it was closed while it was being opened.
+            WrongEventLoop: it is open in another event loop.
         """
+        await self._abandon_lost()
+        if self.residence is not None:
+            self.residence.check()
         async with self._opening.here():
             if not self.is_open:
                 await self._open()
         return self
+
+    async def _abandon_lost(self) -> None:
+        residence = self.residence
+        if residence is not None and residence.is_lost:
+            self._entered = 0
+            await self._close()
 
     async def _open(self) -> None:
         closings = self._closings
@@ -114,13 +127,24 @@ class Connection(Binder):
         """Close the transport. Queries and documents of this connection cannot run any more.
 
         Idempotent. Cancelling it does not stop it; called again meanwhile, it waits for the end.
+
+        Raises:
+            WrongEventLoop: it is open in another event loop.
         """
+        residence = self.residence
+        if residence is not None and not residence.is_lost:
+            residence.check()
         self._closings += 1
         await self._close()
 
     async def _close(self) -> None:
         deregister(self)
         await self._transport.aclose()
+
+    @property
+    def residence(self) -> Residence | None:
+        """Where it is open; None where it is closed."""
+        return self._transport.residence
 
     @property
     def url(self) -> str:
@@ -214,6 +238,7 @@ class Connection(Binder):
         return self.open().__await__()
 
     async def __aenter__(self) -> Self:
+        await self._abandon_lost()
         self._entered += 1
         try:
             return await self.open()

@@ -18,7 +18,9 @@ import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
+from transports.driver import refused_elsewhere
 from transports.errors import TransportClosed
+from transports.residence import Residence
 from transports.url import TransportURL
 
 Document = dict[str, Any]
@@ -85,9 +87,11 @@ class TransportStatistics:
 class Transport(abc.ABC):
     """A way to reach MongoDB. Use it as an asynchronous context manager.
 
-    A transport belongs to the event loop it was opened on. ``open()`` and ``aclose()`` may be
-    called any number of times, by several tasks at once; a transport that is garbage-collected
-    open warns with `ResourceWarning`.
+    A transport belongs to the event loop and the process it was opened in. ``open()`` and
+    ``aclose()`` may be called any number of times, by several tasks at once. One whose loop has
+    been closed, or that was open when the process was forked, is lost: it can be opened anew, and
+    closing it touches nothing of the parent's. A transport that is garbage-collected open warns
+    with `ResourceWarning`.
     """
 
     name: ClassVar[str]
@@ -95,6 +99,7 @@ class Transport(abc.ABC):
     def __init__(self, url: TransportURL) -> None:
         self.url = url
         self._client: AsyncMongoClient[Document] | None = None
+        self._residence: Residence | None = None
         self._changing = LifecycleLock()
         self._closing: asyncio.Task[None] | None = None
 
@@ -104,13 +109,20 @@ class Transport(abc.ABC):
         Raises:
             ServerUnreachable: nothing answered; the message says what was tried.
             MissingExtra: a package this transport needs is not installed.
+            WrongEventLoop: it is open in another event loop.
         """
+        self._abandon_lost()
+        if self._residence is not None:
+            self._residence.check()
         async with self._changing.here():
             if self._client is None:
+                residence = Residence(f"<{type(self).__name__} {self.url.redacted}>")
+                self._residence = residence
                 try:
-                    self._client = await self._open()
+                    self._client = refused_elsewhere(await self._open(), residence.check)
                 except BaseException:
                     await finished(self._close())
+                    self._residence = None
                     raise
         return self
 
@@ -119,7 +131,14 @@ class Transport(abc.ABC):
 
         Cancelling it does not stop it. Called again meanwhile, it waits for the same end; during
         ``open()`` it waits for that one's.
+
+        Raises:
+            WrongEventLoop: it is open in another event loop.
         """
+        if self._abandon_lost():
+            return
+        if self._residence is not None:
+            self._residence.check()
         if self._closing is None or self._closing.done():
             client, self._client = self._client, None
             self._closing = asyncio.create_task(self._release(client))
@@ -135,6 +154,16 @@ class Transport(abc.ABC):
                         await client.close()
             finally:
                 await self._close()
+                self._residence = None
+
+    def _abandon_lost(self) -> bool:
+        """Drop what belongs to a closed loop or to the parent, if it does."""
+        residence = self._residence
+        if residence is None or not residence.is_lost:
+            return False
+        self._residence = self._client = self._closing = None
+        self._abandon(forked=residence.is_forked)
+        return True
 
     @abc.abstractmethod
     async def _open(self) -> AsyncMongoClient[Document]:
@@ -142,6 +171,13 @@ class Transport(abc.ABC):
 
     async def _close(self) -> None:  # noqa: B027 - most transports hold nothing but their client
         """Release what `_open` acquired besides the client. Idempotent, and safe half way."""
+
+    def _abandon(self, *, forked: bool) -> None:  # noqa: B027 - as above
+        """Forget what `_open` acquired, with no loop to close it on.
+
+        What outlives a loop (a process, a name that is shared) is released; *forked*, it is left
+        alone: it is the parent's.
+        """
 
     @property
     def is_open(self) -> bool:
@@ -154,12 +190,21 @@ class Transport(abc.ABC):
 
         Raises:
             TransportClosed: before ``open()`` or after ``aclose()``.
+            WrongEventLoop: it was opened in another event loop.
+            OpenedBeforeFork: it was opened in the process that forked this one.
         """
         if self._client is None:
             raise TransportClosed(
                 f"{self!r} is not open: use 'async with open_transport(url) as transport'"
             )
+        if self._residence is not None:
+            self._residence.check()
         return self._client
+
+    @property
+    def residence(self) -> Residence | None:
+        """Where it is open; None where it is closed."""
+        return self._residence
 
     @property
     def database(self) -> AsyncDatabase[Document]:
@@ -190,7 +235,8 @@ class Transport(abc.ABC):
         await self.aclose()
 
     def __del__(self) -> None:
-        if getattr(self, "_client", None) is not None:
+        residence = getattr(self, "_residence", None)
+        if getattr(self, "_client", None) is not None and not (residence and residence.is_forked):
             warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:

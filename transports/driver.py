@@ -85,6 +85,26 @@ def checked(url: TransportURL, create: Callable[[], _ClientT]) -> _ClientT:
     return client
 
 
+def refused_elsewhere(client: _ClientT, check: Callable[[], None]) -> _ClientT:
+    """Return *client*, which from now on calls *check* at the begin of every operation.
+
+    For who keeps a client or a collection beyond the event loop it belongs to. `AsyncMongoClient`
+    asks for its topology first in each operation, and refuses another loop there in words of its
+    own; Motor's clients ask for their loop.
+    """
+    adapted = getattr(client, "_motor", None)
+    target, name = (client, "_get_topology") if adapted is None else (adapted, "get_io_loop")
+    ask = getattr(target, name, None)
+    if ask is not None:  # a driver that asks no more is left to its own words
+
+        def checked() -> Any:
+            check()
+            return ask()
+
+        setattr(target, name, checked)
+    return client
+
+
 async def check_deployment(client: AsyncMongoClient[dict[str, Any]], url: TransportURL) -> None:
     """Ping the deployment, waiting ``serverSelectionTimeoutMS`` if the URL gives it, else 10 s.
 

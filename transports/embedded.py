@@ -7,6 +7,7 @@ named one between the transports of this process. The data goes when the last of
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -68,6 +69,11 @@ class EmbeddedTransport(Transport):
         deployment, self._deployment = self._deployment, None
         if deployment is not None:
             await asyncio.shield(asyncio.to_thread(deployment.release))
+
+    def _abandon(self, *, forked: bool) -> None:
+        deployment, self._deployment = self._deployment, None
+        if deployment is not None and not forked:  # the parent's mongod
+            deployment.release()
 
     @property
     def replica_set(self) -> ReplicaSet:
@@ -141,5 +147,15 @@ class _Deployment:
             self.replica_set.stop()
 
 
+def _forget_shared() -> None:
+    """Leave what a parent has started to it: a forked child shares nothing with it."""
+    global _shared_lock
+    _shared.clear()
+    _shared_lock = threading.Lock()
+
+
 _shared: dict[str, _Deployment] = {}
 _shared_lock = threading.Lock()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_shared)

@@ -12,6 +12,8 @@ that is not installed, a deployment that nobody answers for, an invoke that did 
     ├── ServerUnreachable     (also a ConnectionError)  nothing answered at open()
     ├── AuthenticationRefused (also a PermissionError)  the credentials were not accepted at open()
     ├── TransportClosed       (also a RuntimeError)     used before open() or after aclose()
+    ├── WrongEventLoop        (also a RuntimeError)     used in another event loop than opened in
+    ├── OpenedBeforeFork      (also a RuntimeError)     used in a forked child of the process
     └── CarriageError                                   a command was not carried there and back
         └── ConnectionLost                              the server's connection broke
 """
@@ -62,6 +64,14 @@ class TransportClosed(TransportError, RuntimeError):
 
 class CarriageError(TransportError):
     """A command could not be carried to a server and back.
+class WrongEventLoop(TransportError, RuntimeError):
+    """Used in another event loop than the one it was opened in; the message says what to do."""
+
+
+class OpenedBeforeFork(TransportError, RuntimeError):
+    """Used in a child that was forked when it was open; the message says what to do."""
+
+
 
     An endpoint turns it into the reply that a server in that place would give, so that the driver
     raises its own exception: ``{"ok": 0.0, "errmsg": …, "code": …, "codeName": …,

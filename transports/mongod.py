@@ -293,7 +293,12 @@ class ReplicaSet:
             member.kill()
         guard, self._guard = self._guard, None
         if guard is not None and guard.stdin is not None:
-            guard.stdin.close()
+            # A line, and not the end of the pipe alone: a forked child keeps the pipe open.
+            with contextlib.suppress(BrokenPipeError):
+                guard.stdin.write(b"\n")
+                guard.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):
+                guard.stdin.close()
             guard.wait()
         self.directory = None
 

@@ -76,6 +76,11 @@ class MotorTransport(Transport):
         # operation that was cancelled goes on in its thread.
         self._motor_client = None
 
+    def _abandon(self, *, forked: bool) -> None:
+        client, self._motor_client = self._motor_client, None
+        if client is not None and not forked:
+            client.delegate.close()  # threads and sockets, which no loop owns
+
     @property
     def uri(self) -> str:
         """The URL without its ``motor+``."""

@@ -194,7 +194,7 @@ class Addresses:
 
     def release(self, address: str) -> None:
         """Remove the socket of *address* from the file system, if it lies there."""
-        if address in self._paths:
+        if address in self._paths and os.getpid() == self._owner:  # and not a forked child's
             self._paths.discard(address)
             with contextlib.suppress(OSError):
                 Path(address).unlink(missing_ok=True)
@@ -202,6 +202,7 @@ class Addresses:
     def close(self) -> None:
         """Remove every socket and the directory. Idempotent."""
         for address in tuple(self._paths):
+        self._owner = os.getpid()
             self.release(address)
         if self._removal is not None:
             self._removal()

@@ -57,6 +57,10 @@ class LambdaTransport(Transport):
     async def _close(self) -> None:
         await self._stack.aclose()
 
+    def _abandon(self, *, forked: bool) -> None:
+        self._stack = AsyncExitStack()
+        self._invoker = self._backend = self._endpoint = None
+
     @property
     def uri(self) -> str:
         """The local endpoint's ``mongodb://`` URI."""
