@@ -20,7 +20,9 @@ that is not installed, a deployment that nobody answers for, an invoke that did 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
+from pathlib import PurePath
 
 
 class TransportError(Exception):
@@ -62,8 +64,6 @@ class TransportClosed(TransportError, RuntimeError):
     """The transport was used before ``open()`` or after ``aclose()``."""
 
 
-class CarriageError(TransportError):
-    """A command could not be carried to a server and back.
 class WrongEventLoop(TransportError, RuntimeError):
     """Used in another event loop than the one it was opened in; the message says what to do."""
 
@@ -72,6 +72,8 @@ class OpenedBeforeFork(TransportError, RuntimeError):
     """Used in a child that was forked when it was open; the message says what to do."""
 
 
+class CarriageError(TransportError):
+    """A command could not be carried to a server and back.
 
     An endpoint turns it into the reply that a server in that place would give, so that the driver
     raises its own exception: ``{"ok": 0.0, "errmsg": …, "code": …, "codeName": …,
@@ -104,3 +106,17 @@ class ConnectionLost(CarriageError):
     An endpoint closes the client's connection in turn: the driver then raises what it raises for a
     connection of its own (``AutoReconnect``), adds its own labels, and looks at the server anew.
     """
+
+
+def origin(error: BaseException) -> str:
+    """Return what a log may say of an *error* that nobody expected: its type, and where it arose.
+
+    Not its message and no traceback, which repeats it: codecs and drivers quote documents and
+    addresses there. ``"KeyError at cursors.py:44 < backend.py:101"``, the innermost first.
+    """
+    lines = [
+        f"{PurePath(frame.f_code.co_filename).name}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    where = " < ".join(reversed(lines[-5:]))
+    return f"{type(error).__name__} at {where}" if where else type(error).__name__

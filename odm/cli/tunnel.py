@@ -38,10 +38,11 @@ def tunnel_command(
 
     For mongosh, Compass and drivers in other languages, which know no lambda:// or fake://. The
     address is written to stdout once it answers; the tunnel stays open until Ctrl-C. It listens on
-    this machine only and asks for no password: every user of this machine may connect.
+    this machine only. The address holds a password made for this one time, because every user of
+    this machine reaches a port; a socket of your own (--listen /path/name.sock) needs none.
 
     Example: odm tunnel 'lambda://db-proxy:live/cms?region=eu-central-1'
-    and then: mongosh 'mongodb://127.0.0.1:27018/cms?replicaSet=rs0'
+    and then: mongosh '<the address that it wrote>'
     """
     console = Console(json_output=json_output, quiet=quiet)
     lifecycle.run(_tunnel(parse_url(url), listen, console))

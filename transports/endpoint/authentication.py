@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transports.endpoint.handshake import Reply, error_reply
+from transports.endpoint.handshake import Reply, error_reply, shown
 from transports.endpoint.scram import MECHANISM, AuthenticationFailed, Conversation, Verifier
 
 COMMANDS = frozenset({"saslStart", "saslContinue", "authenticate", "logout", "getnonce"})
@@ -38,11 +38,9 @@ class Authentication:
         self.authenticated = verifier is None
 
     @property
-    def mechanisms(self) -> Mapping[str, Sequence[str]]:
-        """``{"admin.user": ["SCRAM-SHA-256"]}``: what ``saslSupportedMechs`` may be told."""
-        if self._verifier is None:
-            return {}
-        return {f"{self._verifier.source}.{self._verifier.username}": [MECHANISM]}
+    def mechanisms(self) -> Sequence[str]:
+        """``["SCRAM-SHA-256"]``: what ``saslSupportedMechs`` is told, whoever is asked about."""
+        return [MECHANISM] if self._verifier is not None else []
 
     def run(self, name: str, command: Mapping[str, Any], database: str) -> Reply:
         """Answer one of `COMMANDS`."""
@@ -78,7 +76,7 @@ class Authentication:
             return error_reply(
                 334,
                 "MechanismUnavailable",
-                f"Received authentication for mechanism {mechanism} which is not enabled",
+                f"Received authentication for mechanism {shown(mechanism)} which is not enabled",
             )
         if self._verifier is None or mechanism != MECHANISM or not isinstance(payload, bytes):
             return _failed()

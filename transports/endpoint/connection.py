@@ -17,7 +17,7 @@ from typing import Protocol, cast
 
 from transports.endpoint import wire
 from transports.endpoint.dispatch import Dispatcher, Services
-from transports.errors import ConnectionLost
+from transports.errors import ConnectionLost, origin
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,13 @@ HANGUP_INTERVAL_S = 1.0
 UNAUTHENTICATED_MAX_BYTES = 64 * 1024
 """The longest message of a client that has yet to authenticate: handshakes are short."""
 
+UNAUTHENTICATED_MESSAGE_S = 30.0
+"""How long such a client may take for its first message, and for the rest of one it has begun.
+Between messages it may wait: monitors of drivers never authenticate."""
+
+MAX_UNAUTHENTICATED = 256
+"""Such clients at one time; every process with a driver has a monitor for each member."""
+
 _JOIN_BELOW_BYTES = 64 * 1024  # above, copying a reply costs more than a second write
 
 
@@ -37,6 +44,7 @@ class Host(Services, Protocol):
     """What a connection needs of the endpoint it belongs to."""
 
     connections: set[ClientConnection]
+    max_clients: int
 
     @property
     def is_open(self) -> bool:
@@ -50,6 +58,7 @@ class _Flow:
 
     reading_paused: bool = False
     hung_up: bool = False
+    deadline: float | None = None
     writable: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -70,6 +79,7 @@ class ClientConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._arrival: asyncio.Future[None] | None = None
         self._flow = _Flow()
+        self._greeted = False
         self._gone = False
         self._abandoned = False
 
@@ -82,6 +92,12 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
             return
         counters = self._host.counters
+        if self._is_one_too_many():
+            counters.refused += 1
+            if not counters.refused & (counters.refused - 1):  # the 1st, 2nd, 4th, 8th, …
+                logger.warning("%d clients refused: too many connections", counters.refused)
+            self._transport.abort()
+            return
         counters.connections += 1
         self._dispatcher = Dispatcher(self._host, self.member, counters.connections)
         self._host.connections.add(self)
@@ -93,7 +109,9 @@ class ClientConnection(asyncio.Protocol):
         self._decoder.receive_data(data)
         if self._arrival is not None:
             self._wake()
-        elif self._decoder.buffered_bytes > READ_AHEAD_BYTES:
+        elif self._decoder.buffered_bytes > (
+            READ_AHEAD_BYTES if self._dispatcher.authenticated else UNAUTHENTICATED_MAX_BYTES
+        ):
             self._pause_reading()
 
     def eof_received(self) -> None:
@@ -113,6 +131,19 @@ class ClientConnection(asyncio.Protocol):
         self._flow.writable.set()
 
     # -- the life of a connection ------------------------------------------------------------
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether the client may run commands."""
+        return self._dispatcher.authenticated
+
+    def _is_one_too_many(self) -> bool:
+        host = self._host
+        if len(host.connections) >= host.max_clients:
+            return True
+        if host.verifier is None or len(host.connections) < MAX_UNAUTHENTICATED:
+            return False
+        return sum(not c.authenticated for c in host.connections) >= MAX_UNAUTHENTICATED
 
     def end(self, *, spare_unacknowledged: bool = False) -> None:
         """Close the connection and cancel what runs; an unacknowledged write may be spared."""
@@ -151,8 +182,8 @@ class ClientConnection(asyncio.Protocol):
             # `_leave` cancelled one command; behind it may wait writes that are to be carried.
             if not self._abandoned and self._decoder.buffered_bytes:
                 self._host.spawn(self._serve())
-        except Exception:
-            logger.exception("client %d is closed", connection_id)
+        except Exception as exc:
+            logger.error("client %d is closed: %s", connection_id, origin(exc))
         finally:
             self._host.connections.discard(self)
             self._transport.close()
@@ -166,12 +197,28 @@ class ClientConnection(asyncio.Protocol):
             )
             event = self._decoder.next_event()
             if event is not None:
+                self._flow.deadline = None
+                self._greeted = True
                 return event
             if self._gone:
                 return None
             self._resume_reading()
             self._arrival = asyncio.get_running_loop().create_future()
-            await self._arrival
+            if authenticated or (self._greeted and not self._decoder.buffered_bytes):
+                await self._arrival
+            else:
+                await self._arrival_in_time(self._arrival)
+
+    async def _arrival_in_time(self, arrival: asyncio.Future[None]) -> None:
+        flow, now = self._flow, asyncio.get_running_loop().time()
+        flow.deadline = flow.deadline or now + UNAUTHENTICATED_MESSAGE_S
+        try:
+            async with asyncio.timeout_at(flow.deadline):
+                await arrival
+        except TimeoutError:
+            raise wire.ProtocolError(
+                f"no whole message within {UNAUTHENTICATED_MESSAGE_S:g} s"
+            ) from None
 
     def _wake(self) -> None:
         arrival, self._arrival = self._arrival, None

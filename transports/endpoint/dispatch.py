@@ -7,6 +7,7 @@ writes through an `Output` and knows neither sockets nor the event loop's protoc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from transports.endpoint.handshake import CODEC_OPTIONS, HelloContext, Reply, er
 from transports.endpoint.replies import cursor_id, is_document
 from transports.endpoint.scram import Verifier
 from transports.endpoint.topology import Topology
-from transports.errors import CarriageError, ConnectionLost
+from transports.errors import CarriageError, ConnectionLost, origin
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Counters:
     """What an endpoint counts; changed by its connections."""
 
     connections: int = 0
+    refused: int = 0
     commands: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -142,7 +144,7 @@ class Dispatcher:
         try:
             command = bson.decode(document, CODEC_OPTIONS)
         except Exception as exc:  # InvalidBSON, and what its decoder of dates raises besides
-            return error_reply(22, "InvalidBSON", f"invalid BSON: {exc}")
+            return error_reply(22, "InvalidBSON", f"invalid BSON: {type(exc).__name__}")
         if name in handshake.HELLO_NAMES:
             return await self._hello(name, command)
         return self._authentication.run(name, command, database)
@@ -200,9 +202,17 @@ class Dispatcher:
         except CarriageError as exc:
             error = error_reply(exc.code, exc.code_name, exc.message, exc.labels)
             return Member(address=self._member, hello=error)
+        except Exception as exc:
+            logger.error("%s failed in the backend: %s", name, origin(exc))
+            error = error_reply(1, "InternalError", f"{type(exc).__name__} in the backend")
+            return Member(address=self._member, hello=error)
+        try:
+            hello: dict[str, Any] = bson.decode(reply, CODEC_OPTIONS)
+        except Exception as exc:
+            message = f"its reply to {name} is not a BSON document: {type(exc).__name__}"
+            return Member(address=self._member, hello=error_reply(17, "ProtocolError", message))
         self._services.topology.read(reply)
-        hello: dict[str, Any] = bson.decode(reply, CODEC_OPTIONS)
-        return Member(address=self._member, hello=hello)
+        return Member(address=self._member, hello=handshake.checked_hello(hello))
 
     def _take_metadata(self, command: dict[str, Any]) -> Reply | None:
         """Take the client's name from its first handshake and refuse that it takes another."""
@@ -253,13 +263,15 @@ class Dispatcher:
                 services.topology.doubt()
             return bson.encode(error_reply(exc.code, exc.code_name, exc.message, exc.labels))
         except Exception as exc:
-            logger.exception("%s on %s failed in the backend", request.name, request.database)
+            logger.error(
+                "%r on %r failed in the backend: %s", request.name, request.database, origin(exc)
+            )
             message = f"{type(exc).__name__} in the backend while it ran {request.name}"
             return bson.encode(error_reply(1, "InternalError", message))
         if not request.acknowledged:
             return reply
         if not is_document(reply):
-            logger.error("%s: the backend's reply is not a BSON document", request.name)
+            logger.error("%r: the backend's reply is not a BSON document", request.name)
             message = f"the reply to {request.name} is not a BSON document"
             return bson.encode(error_reply(1, "InternalError", message))
         services.topology.read(reply)
@@ -308,11 +320,13 @@ class Dispatcher:
 def _cursor_of(document: bytes) -> tuple[int | None, str | None]:
     """Return cursor and collection of a ``getMore``."""
     cursor, collection = None, None
-    for element in elements(document):
-        if element.name == b"getMore" and element.type == INT64:
-            cursor = number(document, element)
-        elif element.name == b"collection" and element.type == STRING:
-            collection = text(document, element)
+    # A message is looked at up to its $db only: what follows may be malformed.
+    with contextlib.suppress(MalformedDocument):
+        for element in elements(document):
+            if element.name == b"getMore" and element.type == INT64:
+                cursor = number(document, element)
+            elif element.name == b"collection" and element.type == STRING:
+                collection = text(document, element)
     return (int(cursor) if cursor is not None else None), collection
 
 

@@ -50,6 +50,7 @@ _NOT_RELAYED = frozenset(
     }
 )
 _MAX_APP_NAME_BYTES = 128
+_MAX_ERRMSG_CHARS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,8 @@ class HelloContext:
         connection_id: the client connection's number.
         now: the time, with its zone.
         compressors: what the endpoint can read and write.
-        mechanisms: for ``saslSupportedMechs``: ``"db.user"`` to the mechanisms it may use.
+        mechanisms: for ``saslSupportedMechs``, whichever user is asked about: who is known is
+            not told to somebody who has yet to authenticate.
         cluster_time: the newest ``$clusterTime`` seen, None for none.
         operation_time: the newest ``operationTime`` seen, None for none.
     """
@@ -70,18 +72,67 @@ class HelloContext:
     connection_id: int
     now: datetime
     compressors: Sequence[str] = ()
-    mechanisms: Mapping[str, Sequence[str]] | None = None
+    mechanisms: Sequence[str] = ()
     cluster_time: Any = None
     operation_time: Any = None
 
 
 def error_reply(code: int, code_name: str, errmsg: str, labels: Iterable[str] = ()) -> Reply:
     """Return ``{"ok": 0.0, "errmsg": …, "code": …, "codeName": …, "errorLabels"?: […]}``."""
+    # Words may come from a function or a server: cut, and without halves of surrogate pairs,
+    # which BSON cannot hold.
+    errmsg = errmsg[:_MAX_ERRMSG_CHARS].encode("utf-8", "replace").decode()
+    code_name = code_name[:_MAX_ERRMSG_CHARS].encode("utf-8", "replace").decode()
     reply: Reply = {"ok": 0.0, "errmsg": errmsg, "code": code, "codeName": code_name}
     label_list = list(labels)
     if label_list:
         reply["errorLabels"] = label_list
     return reply
+
+
+def shown(value: Any) -> str:
+    """Return what an error message repeats of a value that a client sent: a short text, or a type.
+
+    A document may be nested more deeply than Python can print it.
+    """
+    if isinstance(value, str | int | float):
+        return str(value)[:100]
+    return f"of type {type(value).__name__}"
+
+
+_TEXTS = frozenset({"me", "primary", "setName", "msg", "errmsg", "codeName"})
+_NUMBERS = frozenset(
+    {
+        "ok",
+        "code",
+        "minWireVersion",
+        "maxWireVersion",
+        "maxBsonObjectSize",
+        "maxMessageSizeBytes",
+        "maxWriteBatchSize",
+        "logicalSessionTimeoutMinutes",
+    }
+)
+_LISTS_OF_TEXTS = frozenset({*_ADDRESS_LISTS, "errorLabels", "compression"})
+
+
+def checked_hello(hello: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return *hello*, or the error of a member that could not be asked if a field is no such thing.
+
+    A server's ``hello`` has these types. What comes from elsewhere must not break drivers.
+    """
+    for key, value in hello.items():
+        if key in _TEXTS:
+            fits = isinstance(value, str)
+        elif key in _NUMBERS:
+            fits = isinstance(value, int | float) or (value is None and key not in ("ok", "code"))
+        elif key in _LISTS_OF_TEXTS:
+            fits = isinstance(value, list) and all(isinstance(text, str) for text in value)
+        else:
+            continue
+        if not fits:
+            return error_reply(17, "ProtocolError", f"its hello is malformed: {key}")
+    return hello
 
 
 def hello_reply(
@@ -110,9 +161,8 @@ def hello_reply(
     compressors = _common_compressors(command.get("compression"), context.compressors)
     if compressors:
         reply["compression"] = compressors
-    asked_user = command.get("saslSupportedMechs")
-    if isinstance(asked_user, str) and context.mechanisms and asked_user in context.mechanisms:
-        reply["saslSupportedMechs"] = list(context.mechanisms[asked_user])
+    if isinstance(command.get("saslSupportedMechs"), str) and context.mechanisms:
+        reply["saslSupportedMechs"] = list(context.mechanisms)
     reply["ok"] = 1.0
     if context.cluster_time is not None:
         reply["$clusterTime"] = context.cluster_time
@@ -154,7 +204,9 @@ def check_hello(command: Mapping[str, Any], name: str) -> Reply | None:
     """Return the error reply that a server gives to a handshake it does not accept, or None."""
     api_version = command.get("apiVersion")
     if api_version is not None and api_version != "1":
-        return error_reply(322, "APIVersionError", f"Cannot accept API version {api_version}")
+        return error_reply(
+            322, "APIVersionError", f"Cannot accept API version {shown(api_version)}"
+        )
     if command.get("apiStrict") is True and name != "hello":
         return error_reply(
             323,

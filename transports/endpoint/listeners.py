@@ -3,8 +3,10 @@
 Knows directories, permissions and sockets; nothing of what is said over them.
 
 A unix socket lies in a directory of mode 0700 and has mode 0600, so that only this user reaches
-it. Its path is all lower case, because drivers put addresses from ``hello`` in lower case, ends in
-``.sock``, by which they tell it from a host, and fits ``sockaddr_un``.
+it. A port is reached by every user of the machine; and who may rename what lies in a directory may
+put a socket of their own in the place of ours: `is_private` tells where. A path is all lower case,
+because drivers put addresses from ``hello`` in lower case, ends in ``.sock``, by which they tell it
+from a host, and fits ``sockaddr_un``.
 """
 
 from __future__ import annotations
@@ -79,19 +81,46 @@ def _check_path(path: str) -> None:
         raise ValueError(f"cannot listen on {path!r}: longer than {MAX_PATH_BYTES} bytes")
 
 
+def is_private(listen: ListenAddress | None) -> bool:
+    """Whether nobody but this user and root can connect there, or listen in its place."""
+    if listen is None:
+        return HAS_UNIX_SOCKETS and _is_out_of_reach(_temporary_directory())
+    return listen.path is not None and _is_out_of_reach(Path(listen.path).parent)
+
+
 def private_directory() -> Path:
     """Make a directory of mode 0700 whose name suits sockets, in the temporary directory."""
-    parent = tempfile.gettempdir()
-    directory = Path(tempfile.mkdtemp(prefix="odm-", dir=parent))
-    if _suits_sockets(directory):
-        return directory
-    directory.rmdir()  # upper case as on macOS, or too long: there is still the one of POSIX
-    return Path(tempfile.mkdtemp(prefix="odm-", dir="/tmp"))
+    # mkdtemp() makes it with that mode, never wider, and never takes one that is there.
+    return Path(tempfile.mkdtemp(prefix="odm-", dir=_temporary_directory()))
 
 
-def _suits_sockets(directory: Path) -> bool:
-    path = f"{directory}{_LONGEST_NAME}"
+def _temporary_directory() -> Path:
+    """Return the one of this process, or of POSIX where that is too long or has upper case."""
+    suitable = [p for p in map(Path, (tempfile.gettempdir(), "/tmp")) if _suits_sockets(p)]  # noqa: S108 - made private
+    return next(filter(_is_out_of_reach, suitable), suitable[0])
+
+
+def _suits_sockets(parent: Path) -> bool:
+    path = f"{parent}/odm-12345678{_LONGEST_NAME}"
     return path == path.lower() and len(os.fsencode(path)) <= MAX_PATH_BYTES
+
+
+def _is_out_of_reach(directory: Path) -> bool:
+    """Whether no other user can rename *directory*, a directory above it, or what lies in it."""
+    if os.name != "posix":
+        return True  # access is by inherited lists there, not by mode
+    try:
+        real = directory.resolve(strict=True)
+        above = {directory, *directory.parents, real, *real.parents}
+        return all(_is_left_alone(path.stat()) for path in above)
+    except OSError:
+        return False
+
+
+def _is_left_alone(status: os.stat_result) -> bool:
+    theirs = status.st_uid not in (0, os.geteuid())
+    writable = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return not theirs and (not writable or bool(status.st_mode & stat.S_ISVTX))
 
 
 def bind_unix(path: str) -> socket.socket:
@@ -103,8 +132,11 @@ def bind_unix(path: str) -> socket.socket:
     _remove_dead_socket(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        with contextlib.suppress(OSError):  # Linux gives the path the mode of the descriptor
+            os.fchmod(sock.fileno(), 0o600)
         sock.bind(path)
-        Path(path).chmod(0o600)  # before listen(): nobody can have connected yet
+        if stat.S_IMODE(Path(path).lstat().st_mode) != 0o600:
+            Path(path).chmod(0o600)  # before listen(): nobody can have connected yet
         sock.listen(_BACKLOG)
         sock.setblocking(False)
     except OSError as exc:
@@ -171,6 +203,7 @@ class Addresses:
         self._removal: weakref.finalize[..., Addresses] | None = None
         self._count = 0
         self._paths: set[str] = set()
+        self._owner = os.getpid()
 
     def bind(self) -> tuple[socket.socket, str]:
         """Return the next listening socket and its address as a driver writes it.
@@ -202,7 +235,6 @@ class Addresses:
     def close(self) -> None:
         """Remove every socket and the directory. Idempotent."""
         for address in tuple(self._paths):
-        self._owner = os.getpid()
             self.release(address)
         if self._removal is not None:
             self._removal()

@@ -18,11 +18,7 @@ from urllib.parse import quote
 from transports.endpoint.backend import Backend, Deployment, Member
 from transports.endpoint.connection import ClientConnection
 from transports.endpoint.dispatch import Counters
-from transports.endpoint.listeners import (
-    HAS_UNIX_SOCKETS,
-    Addresses,
-    parse_listen,
-)
+from transports.endpoint.listeners import Addresses, is_private, parse_listen
 from transports.endpoint.scram import MECHANISM, Credential, Verifier
 from transports.endpoint.topology import Topology
 from transports.errors import CarriageError, TransportClosed
@@ -32,6 +28,9 @@ logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT_S = 5.0
 """How long `Endpoint.aclose` waits for unacknowledged writes to be carried, and then as long
 again for cancelled commands to end."""
+
+MAX_CLIENTS = 65_536
+"""A server's own ``maxIncomingConnections``."""
 
 _LAST_READS = 64  # turns of the event loop in which what clients go on sending is still read
 _POLL_S = 0.002
@@ -44,6 +43,7 @@ class EndpointStatistics:
     Attributes:
         clients: driver connections open now, monitoring ones included.
         connections: driver connections accepted in all.
+        refused: driver connections that were one too many.
         commands: commands handed to the backend (handshakes and authentication are not).
         bytes_in: bytes received from drivers.
         bytes_out: bytes sent to drivers.
@@ -51,6 +51,7 @@ class EndpointStatistics:
 
     clients: int = 0
     connections: int = 0
+    refused: int = 0
     commands: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -70,10 +71,12 @@ class Endpoint:
 
     Args:
         backend: runs the commands.
-        listen: None for private unix sockets, one for each member (loopback ports with a
-            credential for one time where the platform has none); ``"127.0.0.1:27018"`` for TCP,
-            the primary on that port and further members on free ones; ``"/path/x.sock"``.
-        credential: what clients must authenticate with (SCRAM-SHA-256); None for nothing.
+        listen: None for private unix sockets, one for each member (loopback ports where the
+            platform has none); ``"127.0.0.1:27018"`` for TCP, the primary on that port and further
+            members on free ones; ``"/path/x.sock"``.
+        credential: what clients must authenticate with (SCRAM-SHA-256). None for nothing where
+            only this user can connect; else for one that is made up and stands in `uri`: any user
+            of the machine reaches a port.
         deployment_max_age_s: how old a description of the deployment may get before ``hello``
             asks for it anew; None as long as nothing speaks against it.
         relay_hello: whether every ``hello`` also asks the server itself. It costs a command each,
@@ -100,7 +103,7 @@ class Endpoint:
                 f"listening on {listen!r} lets other machines in: give a credential, or listen "
                 "on '127.0.0.1:27018'"
             )
-        if where is None and credential is None and not HAS_UNIX_SOCKETS:
+        if credential is None and not is_private(where):
             credential = Credential.random()
         self.backend = backend
         self.topology = Topology(backend, max_age_s=deployment_max_age_s, follow=self._follow)
@@ -108,6 +111,7 @@ class Endpoint:
         self.relays_hello = relay_hello
         self.counters = Counters()
         self.connections: set[ClientConnection] = set()
+        self.max_clients = _max_clients()
         self._credential = credential
         self._addresses = Addresses(where)
         self._listeners: dict[str, _Listener] = {}
@@ -306,6 +310,7 @@ class Endpoint:
         return EndpointStatistics(
             clients=len(self.connections),
             connections=counters.connections,
+            refused=counters.refused,
             commands=counters.commands,
             bytes_in=counters.bytes_in,
             bytes_out=counters.bytes_out,
@@ -314,6 +319,16 @@ class Endpoint:
     def __repr__(self) -> str:
         where = ", ".join(entry.address for entry in self._listeners.values())
         return f"<Endpoint {where} ({self._state})>" if where else f"<Endpoint ({self._state})>"
+
+
+def _max_clients() -> int:
+    """Return half of the files that this process may have open: the rest is the application's."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return MAX_CLIENTS
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CLIENTS if allowed < 0 else min(MAX_CLIENTS, max(allowed // 2, 16))
 
 
 def _check_usable(deployment: Deployment) -> None:

@@ -12,15 +12,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import bson
 
 from transports.endpoint.backend import Backend, Deployment, Member
 from transports.endpoint.elements import MalformedDocument
-from transports.endpoint.handshake import CODEC_OPTIONS
+from transports.endpoint.handshake import CODEC_OPTIONS, checked_hello
 from transports.endpoint.replies import read_reply
-from transports.errors import CarriageError
+from transports.errors import CarriageError, origin
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,11 @@ class Topology:
         """Return the newest ``$clusterTime`` seen, None for none."""
         if self._cluster_time_document is None:
             return None
-        return bson.decode(self._cluster_time_document, CODEC_OPTIONS)
+        try:
+            return bson.decode(self._cluster_time_document, CODEC_OPTIONS)
+        except Exception:  # of many kinds; only its frame was looked at when it came
+            self._cluster_time_document = None
+            return None
 
     def operation_time(self) -> bson.Timestamp | None:
         """Return the newest ``operationTime`` seen, None for none."""
@@ -168,12 +173,17 @@ class Topology:
                 return doubts, self._deployment
             raise
         except Exception as exc:
-            logger.exception("the backend could not describe the deployment")
+            logger.error("the backend could not describe the deployment: %s", origin(exc))
             raise CarriageError(
                 f"{type(exc).__name__} while the deployment was described",
                 code=1,
                 code_name="InternalError",
             ) from exc
+        deployment = Deployment(
+            members=tuple(
+                replace(member, hello=checked_hello(member.hello)) for member in deployment.members
+            )
+        )
         await self._follow(deployment)
         for member in deployment.members:
             self._note_times(member)

@@ -37,6 +37,9 @@ REQUIRED_BITS = 0xFFFF
 MAX_MESSAGE_BYTES = 48_000_000
 """A server's own limit (``maxMessageSizeBytes``), header included."""
 
+MAX_NAME_BYTES = 256
+"""The longest name of a command or database: they are repeated in errors and logs."""
+
 HEADER_BYTES = 16
 REPLY_QUERY_FAILURE = 2
 REPLY_AWAIT_CAPABLE = 8
@@ -154,7 +157,7 @@ class Decoder:
         if len(buffer) < length:
             return None
         payload = self._take(length)
-        return _parse(request_id, opcode, payload)
+        return _parse(request_id, opcode, payload, self.max_message_bytes)
 
     def _check_length_early(self) -> None:
         if len(self._buffer) >= 4:
@@ -181,29 +184,30 @@ class Decoder:
         return payload
 
 
-def _parse(request_id: int, opcode: int, payload: bytes) -> Event:
+def _parse(request_id: int, opcode: int, payload: bytes, max_message_bytes: int) -> Event:
     if opcode == OP_MSG:
         return _parse_msg(request_id, payload)
     if opcode == OP_COMPRESSED:
-        return _parse_compressed(request_id, payload)
+        return _parse_compressed(request_id, payload, max_message_bytes)
     if opcode in (OP_QUERY, OP_GET_MORE):
         return _parse_query(request_id, opcode, payload)
     raise ProtocolError(f"opcode {opcode} is not served")
 
 
-def _parse_compressed(request_id: int, payload: bytes) -> Event:
+def _parse_compressed(request_id: int, payload: bytes, max_message_bytes: int) -> Event:
     if len(payload) < _COMPRESSED.size:
         raise ProtocolError("an OP_COMPRESSED is cut off")
     opcode, size, compressor_id = _COMPRESSED.unpack_from(payload)
     if opcode == OP_COMPRESSED:
         raise ProtocolError("an OP_COMPRESSED holds another")
-    if not 0 <= size <= MAX_MESSAGE_BYTES - HEADER_BYTES:
+    # The limit is one of what is unpacked, too: 48 kB of zlib may hold 48 MB.
+    if not 0 <= size <= max_message_bytes - HEADER_BYTES:
         raise ProtocolError(f"an OP_COMPRESSED announces {size} bytes")
     try:
         inner = compression.decompress(payload[_COMPRESSED.size :], compressor_id, size)
     except compression.CompressionError as exc:
         raise ProtocolError(str(exc)) from exc
-    event = _parse(request_id, opcode, inner)
+    event = _parse(request_id, opcode, inner, max_message_bytes)
     event.compressor_id = compressor_id
     return event
 
@@ -254,8 +258,8 @@ def _parse_msg(request_id: int, payload: bytes) -> Message | BadMessage:
 class _Refused(Exception):
     """Arguments: code, codeName and errmsg as a ``mongod`` words them."""
 
-    def __init__(self, code: int, errmsg: str) -> None:
-        super().__init__(code, f"Location{code}", errmsg)
+    def __init__(self, code: int, errmsg: str, code_name: str = "") -> None:
+        super().__init__(code, code_name or f"Location{code}", errmsg)
 
 
 def _find_body(payload: bytes) -> int:
@@ -295,9 +299,13 @@ def _peek(payload: bytes, start: int) -> tuple[str, str]:
     for element in elements(payload, start):
         if name is None:
             name = element.name.decode("utf-8", "replace")
+            if len(element.name) > MAX_NAME_BYTES:
+                raise _Refused(59, f"no such command: '{name[:40]}…'", "CommandNotFound")
         if element.name == b"$db":
             if element.type != STRING:
                 raise _Refused(13111, "wrong type for field ($db): a string is expected")
+            if element.end - element.start > MAX_NAME_BYTES:
+                raise _Refused(73, "the name in $db is too long", "InvalidNamespace")
             return name, text(payload, element)
     raise _Refused(40571, "OP_MSG requests require a $db argument")
 

@@ -110,7 +110,6 @@ async def test_without_unix_sockets_a_credential_for_one_time_is_asked_for(
     backend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("transports.endpoint.listeners.HAS_UNIX_SOCKETS", False)
-    monkeypatch.setattr(module, "HAS_UNIX_SOCKETS", False)
     async with Endpoint(backend) as endpoint:
         assert "mongodb://odm:" in endpoint.uri
         assert "@127.0.0.1:" in endpoint.uri
