@@ -11,6 +11,10 @@
         …
 
 ``pytest --odm-url mongodb://localhost:27017/test`` runs the same tests against a real server.
+Over the fake there is more: ``odm_fake`` is its transport (the log of commands, scripted failures,
+a clock to freeze, snapshots); ``odm_commands``, ``odm_clock`` and ``odm_fail_next`` are its parts.
+A test that fails shows what the fake has received and what it holds.
+
 pytest loads this module at every start, so it imports the ODM when a fixture is used.
 """
 
@@ -19,7 +23,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -29,9 +33,18 @@ import pytest
 if TYPE_CHECKING:
     from odm.connection import Connection
     from transports.base import Transport
+    from transports.fake.clock import Clock
+    from transports.fake.command_log import CommandLog
+    from transports.fake.loading import Source
+    from transports.fake.scripted import ScriptedFailure
+    from transports.fake.transport import FakeTransport
+
+    Load = Callable[[Source], Awaitable[dict[str, int]]]
 
 DEFAULT_URL = "fake:///test"
 _MAX_NAME = 40
+_SHOWN_CHARACTERS = 5_000
+_passed = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -104,11 +117,41 @@ async def _connected(url: str, models: list[Any]) -> AsyncIterator[Connection]:
     name = f"{parsed.database[:_MAX_NAME]}_{uuid.uuid4().hex[:12]}"
     # Only the name changes: a URI's own database is also where its user is looked up.
     async with connect(dataclasses.replace(parsed, database=name), models=models) as db:
+        if (fake := _fake_of(db)) is not None:
+            fake.commands.clear()  # the log begins with what the test does
         try:
             yield db
         finally:
             if db.is_open:
                 await db.client.drop_database(name)
+
+
+def _fake_of(connection: Connection) -> FakeTransport | None:
+    if connection.transport.name != "fake" or not connection.is_open:
+        return None
+    from transports.fake.transport import FakeTransport
+
+    transport = connection.transport
+    return transport if isinstance(transport, FakeTransport) else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the fake received and holds where a test that used it has failed."""
+    report = yield
+    if report.when == "call":
+        item.stash[_passed] = report.passed
+        connection = getattr(item, "funcargs", {}).get("odm")
+        fake = _fake_of(connection) if report.failed and connection is not None else None
+        if connection is not None and fake is not None:
+            held = fake.dump(connection.database.name)
+            if len(held) > _SHOWN_CHARACTERS:
+                held = f"{held[:_SHOWN_CHARACTERS]} …"
+            report.sections.append(("odm: commands the fake received", fake.commands.describe()))
+            report.sections.append(("odm: documents it holds", held))
+    return report
 
 
 if find_spec("pytest_asyncio") is None:
@@ -128,3 +171,52 @@ else:
         """Yield an open `Connection` on a database of its own, which is dropped after the test."""
         async with _connected(_odm_reachable_url, list(odm_models)) as db:
             yield db
+
+
+@pytest.fixture
+def odm_fake(odm: Connection, odm_url: str) -> FakeTransport:
+    """Return the fake behind `odm`; a test that needs it is skipped over any other transport."""
+    fake = _fake_of(odm)
+    if fake is None:
+        pytest.skip(f"needs the fake, and --odm-url says {odm_url.partition(':')[0]}://")
+    return fake
+
+
+@pytest.fixture
+def odm_commands(odm_fake: FakeTransport) -> CommandLog:
+    """Return the commands that this test has sent: see `CommandLog`."""
+    return odm_fake.commands
+
+
+@pytest.fixture
+def odm_clock(odm_fake: FakeTransport) -> Clock:
+    """Return the fake's clock: ``freeze()``, ``advance()``, ``thaw()``."""
+    return odm_fake.clock
+
+
+@pytest.fixture
+def odm_fail_next(
+    odm_fake: FakeTransport, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., ScriptedFailure]]:
+    """Return `FakeTransport.fail_next`; a failure that never came fails a test that passed."""
+    yield odm_fake.fail_next
+    if request.node.stash.get(_passed, False):
+        for scripted in odm_fake.server.script.failures:
+            scripted.assert_happened()
+
+
+@pytest.fixture
+def odm_load(odm: Connection) -> Load:
+    """Return the coroutine function that loads documents: it takes what `read_documents` takes."""
+    from transports.fake.loading import read_documents
+
+    async def load(source: Source) -> dict[str, int]:
+        if (fake := _fake_of(odm)) is not None:
+            return await fake.load(source, database=odm.database.name)
+        loaded = read_documents(source)
+        for collection, documents in loaded.items():
+            if documents:
+                await odm.database[collection].insert_many(documents)
+        return {collection: len(documents) for collection, documents in loaded.items()}
+
+    return load

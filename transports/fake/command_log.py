@@ -1,17 +1,35 @@
-"""The log of commands: what an application has sent, for a test to look at."""
+"""The log of commands: what an application has sent, for a test to look at and to assert on."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, overload
 
+from transports.fake.bson_text import render
 from transports.fake.values import Document
 
 KEPT_COMMANDS: Final = 10_000
 
-_UNLOGGED: Final = frozenset({"hello", "isMaster", "ismaster"})
+UNLOGGED: Final = frozenset({"hello", "isMaster", "ismaster"})
+# What a driver adds to every command: of no interest where a command is shown.
+_DRIVERS_OWN: Final = frozenset(
+    {
+        "$clusterTime",
+        "$db",
+        "$readPreference",
+        "autocommit",
+        "lsid",
+        "startTransaction",
+        "txnNumber",
+    }
+)
+_SHOWN_COMMANDS: Final = 20
+_SHOWN_CHARACTERS: Final = 300
+
+Condition = Callable[["LoggedCommand"], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,38 +46,165 @@ class LoggedCommand:
     namespace: str
     document: Document
 
+    @classmethod
+    def of(cls, name: str, database: str, command: Document) -> LoggedCommand:
+        """Return a command as the log shows it."""
+        collection: Any = command[name] if name != "getMore" else command.get("collection")
+        namespace = f"{database}.{collection}" if type(collection) is str else database
+        return cls(name, namespace, command)
 
-class CommandLog:
-    """The latest commands, oldest first; handshakes are left out."""
+    def __str__(self) -> str:
+        shown = {
+            key: value
+            for key, value in self.document.items()
+            if key not in _DRIVERS_OWN and key != self.name
+        }
+        text = f"{self.name} {self.namespace} {render(shown)}"
+        return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+
+
+class CommandLog(Sequence[LoggedCommand]):
+    """The latest commands, oldest first; handshakes are left out.
+
+    It is a sequence: ``len(log)``, ``log[-1].document["filter"]``, ``for command in log``.
+    """
 
     def __init__(self) -> None:
         self._entries: deque[tuple[str, str, Document]] = deque(maxlen=KEPT_COMMANDS)
+        self._paused = 0
 
     def add(self, name: str, database: str, command: Document) -> None:
         """Add a command."""
-        if name not in _UNLOGGED:
+        if name not in UNLOGGED and not self._paused:
             self._entries.append((name, database, command))
 
     def clear(self) -> None:
         """Forget every command."""
         self._entries.clear()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Log nothing meanwhile: for what a test does to prepare itself."""
+        self._paused += 1
+        try:
+            yield
+        finally:
+            self._paused -= 1
+
     def named(self, name: str, namespace: str | None = None) -> list[LoggedCommand]:
         """Return the commands of a name, on one namespace if it is given."""
+        return self.filter(name, namespace)
+
+    def filter(
+        self,
+        name: str | None = None,
+        namespace: str | None = None,
+        where: Condition | None = None,
+    ) -> list[LoggedCommand]:
+        """Return the commands that meet every condition given.
+
+        Args:
+            name: the command's name, e.g. ``"update"``.
+            namespace: ``"database.collection"``; ``".collection"`` for any database,
+                ``"database."`` for any collection.
+            where: takes a `LoggedCommand`.
+        """
         return [
             entry
             for entry in self
-            if entry.name == name and (namespace is None or entry.namespace == namespace)
+            if (name is None or entry.name == name)
+            and (namespace is None or matches_namespace(entry.namespace, namespace))
+            and (where is None or where(entry))
         ]
 
+    def assert_sent(
+        self,
+        name: str,
+        namespace: str | None = None,
+        where: Condition | None = None,
+        *,
+        times: int | None = None,
+    ) -> list[LoggedCommand]:
+        """Fail unless such a command was sent, *times* times if that is given; return them.
+
+        Raises:
+            AssertionError: with the commands that were sent instead.
+        """
+        __tracebackhide__ = True
+        found = self.filter(name, namespace, where)
+        if times is None and not found:
+            raise AssertionError(self._complaint(f"no {_described(name, namespace, where)}"))
+        if times is not None and len(found) != times:
+            raise AssertionError(
+                self._complaint(
+                    f"{len(found)} instead of {times} × {_described(name, namespace, where)}"
+                )
+            )
+        return found
+
+    def assert_not_sent(
+        self,
+        name: str | None = None,
+        namespace: str | None = None,
+        where: Condition | None = None,
+    ) -> None:
+        """Fail if such a command was sent; without arguments, if any was.
+
+        Raises:
+            AssertionError: with the commands that were sent.
+        """
+        __tracebackhide__ = True
+        found = self.filter(name, namespace, where)
+        if found:
+            raise AssertionError(
+                self._complaint(f"{len(found)} × {_described(name, namespace, where)}")
+            )
+
+    def _complaint(self, what: str) -> str:
+        return f"{what} reached the fake. It received {self.describe()}"
+
+    def describe(self) -> str:
+        """Return the latest commands as text, one a line."""
+        if not self._entries:
+            return "no command."
+        latest = list(self)[-_SHOWN_COMMANDS:]
+        more = len(self) - len(latest)
+        lines = [f"({more} earlier)"] if more else []
+        return "\n  ".join([f"{len(self)}:", *lines, *map(str, latest)])
+
+    @overload
+    def __getitem__(self, place: int) -> LoggedCommand: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[LoggedCommand]: ...
+    def __getitem__(self, place: int | slice) -> LoggedCommand | list[LoggedCommand]:
+        if isinstance(place, slice):
+            return list(self)[place]
+        return LoggedCommand.of(*self._entries[place])
+
     def __iter__(self) -> Iterator[LoggedCommand]:
-        for name, database, command in self._entries:
-            collection = command[name] if name != "getMore" else command.get("collection")
-            namespace = f"{database}.{collection}" if type(collection) is str else database
-            yield LoggedCommand(name, namespace, command)
+        for entry in list(self._entries):
+            yield LoggedCommand.of(*entry)
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __repr__(self) -> str:
         return f"<CommandLog: {', '.join(name for name, _, _ in self._entries) or 'empty'}>"
+
+
+def matches_namespace(namespace: str, wanted: str) -> bool:
+    """Tell whether a namespace is meant by a pattern: see `CommandLog.filter`."""
+    if wanted.startswith("."):
+        return namespace.partition(".")[2] == wanted[1:]
+    if wanted.endswith("."):
+        return namespace.partition(".")[0] == wanted[:-1]
+    return namespace == wanted
+
+
+def _described(name: str | None, namespace: str | None, where: Condition | None) -> str:
+    words = [repr(name) if name else "command"]
+    if namespace:
+        words.append(f"on {namespace!r}")
+    if where is not None:
+        words.append("that meets the condition")
+    return " ".join(words)

@@ -205,6 +205,11 @@ class Cursors:
         for cursor in [c for c in self._cursors.values() if c.lsid == lsid]:
             self.close(cursor.id)
 
+    def close_all(self) -> None:
+        """Forget every cursor."""
+        for cursor_id in list(self._cursors):
+            self.close(cursor_id)
+
     def expire(self) -> None:
         """Forget cursors that nobody has used for ten minutes."""
         if not self._cursors:

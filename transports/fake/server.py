@@ -18,9 +18,9 @@ from typing import Any, Final
 from bson import ObjectId
 
 from transports.endpoint.backend import Client
-from transports.fake import handshake
+from transports.fake import handshake, snapshots
 from transports.fake.clock import Clock, wall_clock_ms
-from transports.fake.command_log import CommandLog
+from transports.fake.command_log import CommandLog, LoggedCommand
 from transports.fake.commands import all_commands
 from transports.fake.commands.registry import COMMANDS
 from transports.fake.commands.unsupported import unknown_command
@@ -30,9 +30,11 @@ from transports.fake.errors import UNAUTHORIZED, CommandFailure
 from transports.fake.failpoints import FailPoints
 from transports.fake.labels import labels_of
 from transports.fake.operation import MAX_TIME_EXPIRED, Operation, Wait
+from transports.fake.scripted import Script
 from transports.fake.session_options import attach_session
 from transports.fake.sessions import Sessions
 from transports.fake.sizes import Measured, measure
+from transports.fake.snapshots import Snapshot
 from transports.fake.storage import Store
 from transports.fake.ttl import TTLMonitor
 from transports.fake.values import Document
@@ -72,15 +74,39 @@ class FakeServer:
         self.sessions = Sessions(self.clock.now_ms)
         self.cursors = Cursors(self.clock.now_ms)
         self.failpoints = FailPoints()
+        self.script = Script()
         self.log = CommandLog()
         self.ttl = TTLMonitor(self.store)
         self.parameters: Document = {}
         self.process_id = ObjectId()
-        self.started_ms = now_ms()
+        self.started_ms = self.clock.now_ms()
         self.commands_run = 0
         self._lock = threading.RLock()
         self._generation = 0
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = set()
+
+    def snapshot(self) -> Snapshot:
+        """Return the data as it is now; open transactions are not in it."""
+        with self._lock:
+            return snapshots.take(self.store)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put the data back; open transactions are aborted, cursors closed."""
+        with self._lock:
+            self.sessions.kill()
+            self.cursors.close_all()
+            snapshots.restore(self.store, snapshot)
+        self._notify()
+
+    def documents(self, database: str) -> dict[str, list[Document]]:
+        """Return the committed documents of a database, by collection, in natural order."""
+        with self._lock:
+            collections = self.store.catalog.get(database, {})
+            return {
+                name: list(collection.records.values())
+                for name, collection in sorted(collections.items())
+                if not collection.is_view
+            }
 
     async def run(self, command: Document, *, client: Client = _NOBODY) -> Document:
         """Run one command and return its reply; failures are replies with ``ok: 0.0``.
@@ -135,7 +161,10 @@ class FakeServer:
         self.log.add(name, operation.database, command)
         try:
             await self._apply_failpoint(operation)
-            reply = await self._interpret(operation)
+            if self.script.failures:
+                reply = await self._scripted(operation)
+            else:
+                reply = await self._interpret(operation)
         except CommandFailure as failure:
             reply = self._failed(operation, failure)
         else:
@@ -164,6 +193,19 @@ class FakeServer:
         if hit.failure is not None:
             raise hit.failure
 
+    async def _scripted(self, operation: Operation) -> Document:
+        """Interpret a command that a test may have a failure in store for."""
+        scripted = self.script.take(operation.name, operation.database, operation.command)
+        if scripted is None:
+            return await self._interpret(operation)
+        if scripted.delay_ms:
+            await asyncio.sleep(scripted.delay_ms / 1000)
+        reply = await self._interpret(operation) if scripted.after else None
+        failed = scripted.outcome(
+            LoggedCommand.of(operation.name, operation.database, operation.command)
+        )
+        return failed or reply or await self._interpret(operation)
+
     async def _interpret(self, operation: Operation) -> Document:
         command = operation.command
         spec = COMMANDS.get(operation.name)
@@ -176,6 +218,8 @@ class FakeServer:
                     UNAUTHORIZED, f"{spec.name} may only be run against the admin database."
                 )
             self.ttl.run_if_due()
+            if self.store.snapshots:
+                self.sessions.abort_expired_transactions()
             check_concerns(spec, command, self.clock)
             spec.check(command)
             attach_session(operation, spec)

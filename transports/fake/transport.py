@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Unpack
 
 from pymongo import AsyncMongoClient
 
@@ -18,8 +18,12 @@ from transports.endpoint.server import Endpoint
 from transports.errors import InvalidURL
 from transports.fake import handshake
 from transports.fake.backend import FakeBackend
+from transports.fake.clock import Clock
 from transports.fake.command_log import CommandLog
+from transports.fake.loading import Source, dump, read_documents
+from transports.fake.scripted import How, ScriptedFailure
 from transports.fake.server import FakeServer
+from transports.fake.snapshots import Snapshot
 from transports.url import TransportURL, check_options
 
 OPTIONS: Final = ("serverVersion",)
@@ -93,6 +97,12 @@ class FakeTransport(Transport):
                 self._commands_after += server.commands_run - self._commands_before
                 self._leave()
 
+    def _abandon(self, *, forked: bool) -> None:
+        self._endpoint = None
+        server, self._server = self._server, None
+        if server is not None:
+            self._leave()
+
     def _join(self) -> FakeServer:
         if not self.url.target:
             return FakeServer(version=self._version)
@@ -136,6 +146,85 @@ class FakeTransport(Transport):
             TransportClosed: before ``open()`` or after ``aclose()``.
         """
         return self.server.log
+
+    @property
+    def clock(self) -> Clock:
+        """The fake's clock: ``freeze()``, ``advance()``, ``thaw()``.
+
+        Raises:
+            TransportClosed: before ``open()`` or after ``aclose()``.
+        """
+        return self.server.clock
+
+    def fail_next(self, *commands: str, **how: Unpack[How]) -> ScriptedFailure:
+        """Let the next command of these names fail, or wait: see `Script.fail_next`.
+
+        ::
+
+            transport.fail_next("insert", code="WriteConflict")
+            transport.fail_next("update", network_error=True, after=True)
+            transport.fail_next("find", namespace=".pages", delay_ms=50, times=3)
+
+        Raises:
+            ValueError: an unknown command or code, or nothing to do.
+            TransportClosed: before ``open()`` or after ``aclose()``.
+        """
+        return self.server.script.fail_next(*commands, **how)
+
+    def snapshot(self) -> Snapshot:
+        """Return the data as it is now, for `restore`; open transactions are not in it.
+
+        Raises:
+            TransportClosed: before ``open()`` or after ``aclose()``.
+        """
+        return self.server.snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put the data back to a snapshot; it aborts open transactions and closes cursors.
+
+        Raises:
+            TransportClosed: before ``open()`` or after ``aclose()``.
+        """
+        self.server.restore(snapshot)
+
+    async def load(self, source: Source, *, database: str | None = None) -> dict[str, int]:
+        """Insert documents from files or a mapping; validators and unique indexes apply.
+
+        The commands for it are not logged and meet no scripted failure.
+
+        Args:
+            source: see `transports.fake.loading.read_documents`.
+            database: into which; None for the URL's.
+
+        Returns:
+            How many documents came into each collection.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: a file cannot be understood; the message names file and line.
+            pymongo.errors.BulkWriteError: a document was refused.
+        """
+        target = self.client[database or self.url.database]
+        loaded = read_documents(source)
+        with self.commands.paused(), self.server.script.paused():
+            for collection, documents in loaded.items():
+                if documents:
+                    await target[collection].insert_many(documents)
+                else:
+                    await target.create_collection(collection, check_exists=False)
+        return {collection: len(documents) for collection, documents in loaded.items()}
+
+    def dump(self, database: str | None = None, *, canonical: bool = False) -> str:
+        """Return the documents of a database as text, one a line, that `load` reads.
+
+        Args:
+            database: which; None for the URL's.
+            canonical: keep the types of numbers: ``{"$numberLong": "1"}`` instead of ``1``.
+
+        Raises:
+            TransportClosed: before ``open()`` or after ``aclose()``.
+        """
+        return dump(self.server.documents(database or self.url.database), canonical=canonical)
 
     @property
     def uri(self) -> str:

@@ -1,7 +1,7 @@
 """TTL indexes: documents that end by themselves, as the server's monitor removes them.
 
-The monitor runs when a command arrives and at least a minute of the fake's clock has passed, so a
-frozen clock freezes it and a clock that is moved sets it off.
+The monitor runs when a command arrives and either a minute of the fake's clock has passed or a test
+has moved the clock.
 
 Spec: https://www.mongodb.com/docs/manual/core/index-ttl/
 """
@@ -27,14 +27,16 @@ class TTLMonitor:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._last_ms = store.clock.now_ms()
+        self._moves = store.clock.moves
 
     def run_if_due(self) -> None:
         """Remove what has expired if a minute has passed since the last time."""
         if not self._store.ttl_indexes:
             return
-        now_ms = self._store.clock.now_ms()
-        if now_ms - self._last_ms >= INTERVAL_MS:
-            self._last_ms = now_ms
+        clock = self._store.clock
+        now_ms = clock.now_ms()
+        if now_ms - self._last_ms >= INTERVAL_MS or clock.moves != self._moves:
+            self._last_ms, self._moves = now_ms, clock.moves
             for collections in self._store.catalog.values():
                 for collection in list(collections.values()):
                     for index in collection.indexes.values():
