@@ -22,7 +22,7 @@ from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 from transports.endpoint.backend import Request
 from transports.errors import CarriageError, ConnectionLost
 from transports.lambda_invoke.envelope import FailureResult, Ran
-from transports.lambda_invoke.invoker import InvokeError
+from transports.lambda_invoke.invoke_errors import InvokeError
 
 # Names and numbers: the server's list of error codes.
 _CODES: Mapping[str, tuple[int, str]] = {
@@ -31,13 +31,15 @@ _CODES: Mapping[str, tuple[int, str]] = {
     "timeout": (89, "NetworkTimeout"),
     "refused": (13, "Unauthorized"),
     "throttled": (462, "IngressRequestRateLimitExceeded"),
+    "expired": (50, "MaxTimeMSExpired"),
     "too_large": (10334, "BSONObjectTooLarge"),
     "reply_too_large": (10334, "BSONObjectTooLarge"),
     "protocol": (17, "ProtocolError"),
 }
 # A second attempt of these ends as the first did.
 _PERMANENT = {"refused", "too_large", "reply_too_large", "protocol"}
-_OVERLOAD_LABELS = ("SystemOverloadedError", "RetryableError")
+_OVERLOADED = "SystemOverloadedError"
+_OVERLOAD_LABELS = (_OVERLOADED, "RetryableError")
 _OUTCOME: Mapping[Ran, str] = {
     "no": "It did not run.",
     "unknown": "Whether it ran is unknown.",
@@ -53,20 +55,29 @@ def invoke_failure(error: InvokeError, function: str, request: Request | None) -
         function: the function's display name.
         request: the command, None for a question of the endpoint's own.
     """
-    code, code_name = _CODES[error.kind]
-    labels: tuple[str, ...] = ()
-    if error.kind == "throttled":
-        labels = _OVERLOAD_LABELS
-        if request is not None:
-            labels += _labels(request)
-    elif error.kind not in _PERMANENT and request is not None:
-        labels = _labels(request)
+    kind: str = error.kind
+    if kind == "throttled" and error.ran != "no":
+        kind = "network"  # as overloaded, a driver would repeat whatever it is
+    code, code_name = _CODES[kind]
     return CarriageError(
         _words(function, request, error.message, error.ran),
         code=code,
         code_name=code_name,
-        labels=labels,
+        labels=_labels_for(kind, error.ran, request),
     )
+
+
+def _labels_for(kind: str, ran: Ran, request: Request | None) -> tuple[str, ...]:
+    if kind == "expired":  # no time is left in which to repeat it
+        return (_OVERLOADED,)
+    overload = _OVERLOAD_LABELS if kind == "throttled" else ()
+    if request is None:
+        return overload
+    if kind not in _PERMANENT:
+        return overload + _labels(request)
+    # The driver adds this to a commit by the error's code, and not for these codes.
+    is_commit = request.name == "commitTransaction" and ran != "no"
+    return ("UnknownTransactionCommitResult",) if is_commit else ()
 
 
 def function_failure(
@@ -77,7 +88,9 @@ def function_failure(
     A connection that broke behind the function breaks here too: the driver knows what to do.
     """
     retryable = failure.code in (6, 7, 89)
-    lost = failure.code == _CODES["network"][0] and failure.ran == "unknown"
+    # Nor does one that could not be made: the driver is to look for another server, not to repeat
+    # the command at once on this one.
+    lost = request is not None and failure.code == _CODES["network"][0] and failure.ran != "yes"
     return (ConnectionLost if lost else CarriageError)(
         _words(function, request, failure.message, failure.ran),
         code=failure.code,
@@ -86,11 +99,16 @@ def function_failure(
     )
 
 
-def protocol_failure(message: str, function: str, request: Request | None) -> CarriageError:
+def protocol_failure(
+    message: str, function: str, request: Request | None, ran: Ran = "unknown"
+) -> CarriageError:
     """Return what the driver is to be told of a response that is no envelope of ours."""
     code, code_name = _CODES["protocol"]
     return CarriageError(
-        _words(function, request, message, "unknown"), code=code, code_name=code_name
+        _words(function, request, message, ran),
+        code=code,
+        code_name=code_name,
+        labels=_labels_for("protocol", ran, request),
     )
 
 

@@ -19,16 +19,22 @@ from __future__ import annotations
 import random
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from itertools import count
 from typing import Any
 
 import bson
+import pymongo
 from bson.codec_options import CodecOptions
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 from pymongo import MongoClient, helpers_shared
 from pymongo.driver_info import DriverInfo
 from pymongo.errors import (
+    AutoReconnect,
+    ExecutionTimeout,
+    NetworkTimeout,
     NotPrimaryError,
     OperationFailure,
     PyMongoError,
@@ -49,6 +55,11 @@ _REPLY_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     document_class=dict, unicode_decode_error_handler="replace"
 )
 _DISCOVERY_SECONDS = 1.0
+_CHECK_SECONDS = 0.5  # minHeartbeatFrequencyMS: what a check that was asked for waits for
+# A member that does not answer hello is given up after this, the sooner if another is primary:
+# then a failover is over, and nothing is gained by waiting for the old primary.
+_SILENT_SECONDS = 2.0
+_STRAGGLER_SECONDS = 1.0
 _JOIN_BELOW_BYTES = 65_536  # above, copying a message costs more than a second send
 
 Address = tuple[str, int | None]
@@ -83,6 +94,9 @@ class Executor:
             "maxPoolSize": settings.max_pool_size,
             "maxIdleTimeMS": settings.max_idle_time_ms,
             "serverSelectionTimeoutMS": settings.server_selection_timeout_ms,
+            # Also after how long without an answer a monitor gives its server up, and breaks the
+            # connections on which commands wait for it.
+            "connectTimeoutMS": settings.server_selection_timeout_ms,
             "appName": "odm-db-proxy",
         }
         self._client: MongoClient[dict[str, Any]] = MongoClient(
@@ -123,16 +137,19 @@ class Executor:
             NotCompleted: the server was not reached, or did not answer.
         """
         deadline = time.monotonic() + timeout_s
+        limit = min(self._server_selection_timeout_s, timeout_s)
         request_id = next(self._request_ids) % 2**31
         head, body = frame(message, request_id)
         sent = False
         reply = b""
         try:
-            target = self._select(
-                parse_address(server), min(self._server_selection_timeout_s, timeout_s)
-            )
-            # The context manager tells PyMongo's server monitoring about errors raised inside.
-            with self._client._checkout(target, None) as connection:
+            target = self._select(parse_address(server), limit)
+            with ExitStack() as stack:
+                # Without it PyMongo waits for a pool's turn and for the reply to a handshake for
+                # as long as it takes: for ever, where a server has been stopped.
+                with pymongo.timeout(limit):
+                    # It tells PyMongo's server monitoring about errors raised inside.
+                    connection = stack.enter_context(self._client._checkout(target, None))
                 connection.set_conn_timeout(max(deadline - time.monotonic(), 0.001))
                 sent = True
                 connection.send_message(head, 0)
@@ -143,25 +160,33 @@ class Executor:
                 _raise_state_change(reply, connection.max_wire_version)
         except PyMongoError as error:
             # A reply that changes the topology: monitoring has learnt of it, the caller gets it.
+            if not reply and sent:
+                raise NotCompleted(server, error, ran="unknown") from error
             if not reply:
-                raise NotCompleted(server, error, ran="unknown" if sent else "no") from error
+                raise NotCompleted(server, _not_reached(error), ran="no") from error
         return reply if acknowledged else b""
 
     def _select(self, address: Address, timeout_s: float) -> Any:
+        """Return PyMongo's server at *address*, once it is known to answer.
+
+        The caller's driver has chosen it and waits with others for a better one, so a server that
+        does not answer is not waited for: one check that began after this call decides.
+        """
         deadline = time.monotonic() + timeout_s
         topology = self._client._get_topology()
+        failed = _failure_of(topology, address)
         while True:
-            remaining = deadline - time.monotonic()
-            # PyMongo's annotation says int; it adds the value to a clock.
-            server = topology.select_server_by_address(address, "command", max(remaining, 0))  # type: ignore[arg-type]
-            # Before 4.14 a server is given that has not been reached yet, its pool paused.
-            if server.description.is_server_type_known:
-                return server
-            if remaining <= 0:
+            remaining = max(deadline - time.monotonic(), 0)
+            description = topology.description.server_descriptions().get(address)
+            if description is not None and description.is_server_type_known:
+                # PyMongo's annotation says int; it adds the value to a clock.
+                return topology.select_server_by_address(address, "command", remaining)  # type: ignore[arg-type]
+            failure = _failure_of(topology, address)
+            if remaining <= 0 or (failure is not None and failure is not failed):
                 raise ServerSelectionTimeoutError(
-                    f"{format_address(address)} is not reachable: {server.description.error}"
+                    f"{format_address(address)} is not reachable: {failure or 'not discovered'}"
                 )
-            topology.request_check_all(remaining)  # type: ignore[arg-type]  # seconds, as above
+            topology.request_check_all(min(remaining, _CHECK_SECONDS))  # type: ignore[arg-type]  # seconds, as above
 
     def describe(self, *, timeout_s: float) -> tuple[tuple[str, bytes], ...]:
         """Return every member as ``(address, BSON of its reply to hello)``.
@@ -178,19 +203,45 @@ class Executor:
         except PyMongoError as error:
             raise NotCompleted("any member", error, ran="no") from error
         self._await_discovery(min(_DISCOVERY_SECONDS, limit))
-        addresses = topology.description.server_descriptions()
+        descriptions = topology.description.server_descriptions()
+        members = {
+            format_address(address): _unreachable(description.error)
+            for address, description in sorted(descriptions.items(), key=lambda i: str(i[0]))
+        }
+        known = [a for a, d in descriptions.items() if d.is_server_type_known]
+        members.update(self._hellos([format_address(address) for address in known], limit))
+        return tuple(members.items())
+
+    def _hellos(self, members: Sequence[str], limit_s: float) -> dict[str, bytes]:
+        """Ask *members* for their ``hello``, all at once: one that is silent delays nothing long.
+
+        Returns:
+            The reply of each that answered, and an error in its words of each that failed. One
+            that is silent is waited for longer while no other says that it takes writes.
+        """
+        if len(members) == 1:
+            return {members[0]: self._hello(members[0], limit_s)}
+        limit_s = min(limit_s, _SILENT_SECONDS)
+        threads = ThreadPoolExecutor(len(members), "odm-hello")
+        asked = {threads.submit(self._hello, member, limit_s): member for member in members}
+        hellos = {}
+        started = time.monotonic()
+        waiting = set(asked)
+        while waiting and (left := started + limit_s - time.monotonic()) > 0:
+            done, waiting = wait(waiting, left, FIRST_COMPLETED)
+            hellos.update({asked[future]: future.result() for future in done})
+            if any(map(_takes_writes, hellos.values())):
+                limit_s = min(limit_s, _STRAGGLER_SECONDS)
+        threads.shutdown(wait=False)
+        silent = NetworkTimeout(f"no answer to hello within {limit_s:g} s")
+        return hellos | {asked[future]: _unreachable(silent) for future in waiting}
+
+    def _hello(self, member: str, limit_s: float) -> bytes:
         message = _NO_FLAGS + b"\x00" + bson.encode({"hello": 1, "$db": "admin"})
-        members = []
-        for address, description in sorted(addresses.items(), key=lambda item: str(item[0])):
-            if not description.is_server_type_known:
-                members.append((format_address(address), _unreachable(description.error)))
-                continue
-            try:
-                hello = self.run(format_address(address), message, timeout_s=limit)
-            except NotCompleted as error:
-                hello = _unreachable(error.error)
-            members.append((format_address(address), hello))
-        return tuple(members)
+        try:
+            return self.run(member, message, timeout_s=limit_s)
+        except NotCompleted as error:
+            return _unreachable(error.error)
 
     def _await_discovery(self, seconds: float) -> None:
         """Give the monitors a moment to meet the members that the first one named."""
@@ -270,6 +321,24 @@ def _raise_state_change(reply: bytes, max_wire_version: int) -> None:
         raise
     except (OperationFailure, bson.errors.InvalidBSON):
         return
+
+
+def _not_reached(error: PyMongoError) -> PyMongoError:
+    """Return *error*; of a time-out before anything was sent, that the server is not there."""
+    if isinstance(error, NetworkTimeout | ExecutionTimeout):
+        return AutoReconnect(str(error))
+    return error
+
+
+def _failure_of(topology: Any, address: Address) -> Exception | None:
+    """Return why the last check of *address* failed: the same object until the next check."""
+    description = topology.description.server_descriptions().get(address)
+    failure: Exception | None = description.error if description is not None else None
+    return failure
+
+
+def _takes_writes(hello: bytes) -> bool:
+    return bson.decode(hello, _REPLY_OPTIONS).get("isWritablePrimary") is True
 
 
 def _unreachable(error: BaseException | None) -> bytes:
