@@ -36,6 +36,13 @@ class Admission:
         """Invokes that wait to be admitted."""
         return len(self._waiting)
 
+    def enter_now(self, *, first: bool = False) -> bool:
+        """Be admitted if there is room, and nobody waits or *first*; return whether it was so."""
+        if self._in_flight + 1 > self._limit or (self._waiting and not first):
+            return False
+        self._in_flight += 1
+        return True
+
     async def enter(self, timeout_s: float, *, first: bool = False) -> None:
         """Wait to be admitted.
 
@@ -46,8 +53,7 @@ class Admission:
         Raises:
             TimeoutError: it took longer.
         """
-        if self._in_flight + 1 <= self._limit and (first or not self._waiting):
-            self._in_flight += 1
+        if self.enter_now(first=first):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         (self._waiting.appendleft if first else self._waiting.append)(turn)

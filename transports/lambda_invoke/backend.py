@@ -22,8 +22,11 @@ from transports.lambda_invoke.envelope import (
     FunctionInfo,
     Item,
     MembersResult,
+    Ran,
+    RefusedEnvelope,
     ReplyResult,
     Result,
+    StageItem,
     decode_response,
     encode_request,
 )
@@ -33,7 +36,8 @@ from transports.lambda_invoke.failures import (
     protocol_failure,
     section_zero,
 )
-from transports.lambda_invoke.invoker import InvokeError, Invoker
+from transports.lambda_invoke.invoke_errors import InvokeError
+from transports.lambda_invoke.invoker import Invoker
 from transports.lambda_invoke.large import LargeBodies
 from transports.lambda_invoke.options import MAX_FUNCTION_TIMEOUT_S, LambdaOptions
 
@@ -120,11 +124,19 @@ class LambdaBackend:
         )
 
     async def _exchange(self, items: Sequence[Item], request: Request | None) -> Sequence[Result]:
-        payload = await self._invoker.invoke(encode_request(items), timeout_s=self._timeout_s())
+        # A command's own time limit is for what comes before it runs, not for fetching its reply.
+        is_ahead = isinstance(items[0], CommandItem | StageItem)
+        payload = await self._invoker.invoke(
+            encode_request(items),
+            timeout_s=self._timeout_s(),
+            operation=request if is_ahead else None,
+        )
         try:
             response = decode_response(payload, expected=len(items))
         except EnvelopeError as error:
-            raise protocol_failure(str(error), self._options.display_name, request) from error
+            ran: Ran = "no" if isinstance(error, RefusedEnvelope) else "unknown"
+            name = self._options.display_name
+            raise protocol_failure(str(error), name, request, ran) from error
         self.function = response.function
         self._function_timeout_s = response.function.timeout_ms / 1000
         self.counters.cold_starts += response.function.cold_start

@@ -64,6 +64,10 @@ class EnvelopeError(ValueError):
     """The bytes are no envelope of this version; the message says what is wrong with them."""
 
 
+class RefusedEnvelope(EnvelopeError):
+    """The function did not understand the request, and ran nothing of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class CommandItem:
     """One command for one server."""
@@ -342,7 +346,8 @@ def decode_response(payload: bytes, *, expected: int) -> Response:
         expected: how many items were sent.
 
     Raises:
-        EnvelopeError: it is no envelope, one of another version, or a refusal.
+        EnvelopeError: it is no envelope, or one of another version.
+        RefusedEnvelope: it is a refusal.
     """
     try:
         document = json.loads(payload)
@@ -350,7 +355,7 @@ def decode_response(payload: bytes, *, expected: int) -> Response:
         raise EnvelopeError(f"the response is not JSON: {error}") from error
     _check_version(document, "the response")
     if "refusal" in document:
-        raise EnvelopeError(
+        raise RefusedEnvelope(
             f"the function refused: {_field(document, 'refusal', str, 'the response')}"
         )
     info = _field(document, "function", dict, "the response")

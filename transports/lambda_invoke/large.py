@@ -6,10 +6,12 @@ An ordinary body passes through without a copy.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import uuid4
 
 from transports.endpoint.backend import Request
+from transports.errors import CarriageError
 from transports.lambda_invoke.bodies import Body, BodyError, compress, decompress, fits, split
 from transports.lambda_invoke.envelope import (
     DiscardItem,
@@ -21,7 +23,7 @@ from transports.lambda_invoke.envelope import (
     StageItem,
 )
 from transports.lambda_invoke.failures import function_failure, protocol_failure
-from transports.lambda_invoke.invoker import InvokeError
+from transports.lambda_invoke.invoke_errors import InvokeError
 
 Exchange = Callable[[Sequence[Item], Request | None], Awaitable[Sequence[Result]]]
 
@@ -88,9 +90,11 @@ class LargeBodies:
             for part in range(body.parts):
                 [result] = await self._exchange([FetchItem(body.staged, part)], request)
                 whole += self._part(result, request)
-            await self._exchange([DiscardItem(body.staged)], request)
         except InvokeError as error:
             raise InvokeError(error.kind, error.message, "yes") from error
+        # The reply is here: what becomes of its parts is no reason to lose it, and they expire.
+        with contextlib.suppress(InvokeError, CarriageError):
+            await self._exchange([DiscardItem(body.staged)], request)
         self.staged += 1
         return bytes(whole)
 
