@@ -66,10 +66,12 @@ if TYPE_CHECKING:
         OdmError,
     )
     from odm.fields import Link
+    from odm.invocations import lambda_handler
     from odm.paging import KeysetPage, Page
     from odm.queries import FindMany, FindOne
     from odm.repository import Repository
     from odm.repository_base import Filter
+    from odm.runner import Runner
     from odm.settings import Settings
     from odm.sorting import Sort
     from odm.watching import Change, Watch
@@ -88,10 +90,12 @@ _OWN = {
         "OdmError",
     ),
     "odm.fields": ("Link",),
+    "odm.invocations": ("lambda_handler",),
     "odm.paging": ("KeysetPage", "Page"),
     "odm.queries": ("FindMany", "FindOne"),
     "odm.repository": ("Repository",),
     "odm.repository_base": ("Filter",),
+    "odm.runner": ("Runner",),
     "odm.settings": ("Settings",),
     "odm.sorting": ("Sort",),
     "odm.watching": ("Change", "Watch"),
@@ -143,6 +147,7 @@ __all__ = [
     "ReplaceError",
     "Repository",
     "RevisionIdWasChanged",
+    "Runner",
     "Save",
     "SaveChanges",
     "Settings",
@@ -161,6 +166,7 @@ __all__ = [
     "after_event",
     "before_event",
     "connect",
+    "lambda_handler",
 ]
 
 
