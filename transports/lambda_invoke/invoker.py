@@ -112,7 +112,12 @@ class Invoker:
         large = len(payload) > _LARGE_BODY_BYTES
         body_or_file = io.BytesIO(payload) if large else payload
         response = await client.invoke(**self._target, Payload=body_or_file)
-        body: bytes = await response["Payload"].read()
+        stream = response["Payload"]
+        try:
+            body: bytes = await stream.read()
+        except BaseException:  # the SDK leaves a connection open whose response was not read
+            stream.close()
+            raise
         return "FunctionError" in response, body
 
 
