@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -213,6 +214,21 @@ class LocalLambda:
         self._concurrency.reserve(configuration.reserved_concurrency, old.reserved_concurrency)
         self._configurations[configuration.name] = configuration
         await function.update(configuration)
+
+    def put_function_concurrency(self, name: str, reserved_concurrency: int | None) -> None:
+        """Change how many invocations run at one time. No deployment: environments stay.
+
+        What runs already is finished, even where it is more.
+
+        Raises:
+            KeyError: no such function.
+            ValueError: it is negative, or more than there is.
+        """
+        function = self._function(name)
+        old = function.configuration
+        new = replace(old, reserved_concurrency=reserved_concurrency)
+        self._concurrency.reserve(new.reserved_concurrency, old.reserved_concurrency)
+        self._configurations[name] = function.configuration = new
 
     async def remove_function(self, name: str) -> None:
         """Forget a function: it is not found from now on; what runs is finished.

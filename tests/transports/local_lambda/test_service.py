@@ -173,6 +173,17 @@ async def test_update_changes_the_reserved_concurrency(
     assert (await post(service)).status == 429
 
 
+async def test_concurrency_is_changed_without_a_deployment(serve: Any, post: Any) -> None:
+    service = await serve(account_concurrency=5, reserved_concurrency=2)
+    before = (await post(service)).document["pid"]
+    service.put_function_concurrency("f", 0)
+    assert (await post(service)).status == 429
+    with pytest.raises(ValueError, match="the account has 5, of which 0 are reserved"):
+        service.put_function_concurrency("f", 6)
+    service.put_function_concurrency("f", 5)
+    assert (await post(service)).document["pid"] == before
+
+
 async def test_removed_function_is_not_found_and_finishes(
     serve: Any, post: Any, occupy: Any, gone: Any
 ) -> None:
