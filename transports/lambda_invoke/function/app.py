@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import sys
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from types import FrameType
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -52,6 +48,11 @@ from transports.lambda_invoke.envelope import (
     StageItem,
 )
 from transports.lambda_invoke.function.executor import Executor, NotCompleted
+from transports.lambda_invoke.function.lifecycle import (
+    Pauses,
+    around_snapshots,
+    close_at_shutdown,
+)
 from transports.lambda_invoke.function.settings import FunctionSettings
 from transports.lambda_invoke.function.staging import MissingPart, Staging
 from transports.url import redact
@@ -79,18 +80,26 @@ class LambdaContext(Protocol):
 
 
 class Proxy:
-    """What one execution environment keeps between invocations."""
+    """What one process of an execution environment keeps between invocations.
 
-    def __init__(self, settings: FunctionSettings) -> None:
+    Args:
+        settings: the function's configuration.
+        since: when its making began, by the monotonic clock; for ``init_ms``.
+    """
+
+    def __init__(self, settings: FunctionSettings, since: float | None = None) -> None:
         self._executor = Executor(settings, release())
+        self._pauses = Pauses(self._executor.max_idle_s)
         self._staging = Staging(self._executor.client, settings.staging)
         self._threads = ThreadPoolExecutor(settings.max_pool_size, "odm-proxy")
         self._environment = uuid4().hex[:12]
         self._invocations = 0
-        self._init_ms = round((time.monotonic() - _IMPORTED) * 1000, 1)
+        started = _IMPORTED if since is None else since
+        self._init_ms = round((time.monotonic() - started) * 1000, 1)
 
     def close(self) -> None:
         """Close the connections: none stays behind when the environment ends."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._executor.close()
 
     def handle(self, event: Any, context: LambdaContext) -> dict[str, Any]:
@@ -104,7 +113,12 @@ class Proxy:
             return envelope.encode_refusal(str(error))
         cold_start = self._invocations == 0
         self._invocations += 1
-        results = self._fit(self._run_all(items, deadline))
+        if self._pauses.end():
+            self._executor.renew_connections()
+        try:
+            results = self._fit(self._run_all(items, deadline))
+        finally:
+            self._pauses.begin()
         return envelope.encode_response(
             FunctionInfo(
                 release=release(),
@@ -155,7 +169,6 @@ class Proxy:
     def _run_command(self, item: CommandItem, timeout_s: float) -> Result:
         body = item.message
         try:
-            data = body.data
             if body.staged:
                 data = self._staging.get_all(body.staged, body.parts)
                 self._staging.discard(body.staged)
@@ -235,22 +248,21 @@ def release() -> str:
         return "0+bundle"
 
 
-def _close_on_sigterm(proxy: Proxy) -> None:
-    """Close the connections when Lambda shuts the environment down, so that no zombie stays.
-
-    https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-shutdown
-    """
-
-    def on_sigterm(signum: int, frame: FrameType | None) -> None:
-        proxy.close()
-        sys.exit(0)
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_sigterm)
+_settings = FunctionSettings.from_environment(os.environ)
+_proxy = Proxy(_settings)
 
 
-_proxy = Proxy(FunctionSettings.from_environment(os.environ))
-_close_on_sigterm(_proxy)
+def _close() -> None:
+    _proxy.close()
+
+
+def _reopen() -> None:
+    global _proxy
+    _proxy = Proxy(_settings, since=time.monotonic())
+
+
+close_at_shutdown(_close)
+around_snapshots(_close, _reopen)
 
 
 def handler(event: Any, context: LambdaContext) -> dict[str, Any]:

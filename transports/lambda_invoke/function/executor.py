@@ -6,7 +6,8 @@ that is meant, writes the message, and returns the reply's bytes. What the pool,
 the authentication mechanisms do stays PyMongo's: this module calls, on the synchronous client,
 
 ``_get_topology()``, ``select_server_by_address()``, ``_checkout()``,
-``Connection.send_message()`` / ``receive_message()`` / ``set_conn_timeout()``
+``Connection.send_message()`` / ``receive_message()`` / ``set_conn_timeout()``,
+``Pool.reset_without_pause()``, ``Monitor._reset_connection()``
 
 which have had these shapes from PyMongo 4.13 to 4.20 (both are tested).
 
@@ -41,6 +42,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 from pymongo.server_selectors import any_server_selector
+from pymongo.synchronous.topology import Topology
 
 from transports.lambda_invoke.envelope import Ran
 from transports.lambda_invoke.function.settings import FunctionSettings
@@ -113,6 +115,23 @@ class Executor:
         """The shared client, for what the function itself stores."""
         return self._client
 
+    @property
+    def max_idle_s(self) -> float | None:
+        """After how long an idle connection is closed: the URI's ``maxIdleTimeMS``, or ours."""
+        return self._client.options.pool_options.max_idle_time_seconds
+
+    def renew_connections(self) -> None:
+        """Close every idle connection, the monitors' too; the next use makes a new one.
+
+        The pools stay ready and the servers known: closing says nothing about a server.
+        """
+        topology: Topology | None = self._client._topology
+        if topology is None:  # a mongodb+srv name that was not looked up yet
+            return
+        for server in list(topology._servers.values()):
+            server.pool.reset_without_pause()
+            server._monitor._reset_connection()
+
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
@@ -151,7 +170,6 @@ class Executor:
                     # It tells PyMongo's server monitoring about errors raised inside.
                     connection = stack.enter_context(self._client._checkout(target, None))
                 connection.set_conn_timeout(max(deadline - time.monotonic(), 0.001))
-                sent = True
                 connection.send_message(head, 0)
                 if body:
                     connection.send_message(body, 0)  # type: ignore[arg-type]
@@ -197,7 +215,6 @@ class Executor:
             NotCompleted: no member can be reached.
         """
         limit = min(self._server_selection_timeout_s, timeout_s)
-        topology = self._client._get_topology()
         try:
             topology.select_servers(any_server_selector, "hello", limit)
         except PyMongoError as error:
@@ -205,6 +222,7 @@ class Executor:
         self._await_discovery(min(_DISCOVERY_SECONDS, limit))
         descriptions = topology.description.server_descriptions()
         members = {
+            topology = self._client._get_topology()
             format_address(address): _unreachable(description.error)
             for address, description in sorted(descriptions.items(), key=lambda i: str(i[0]))
         }
