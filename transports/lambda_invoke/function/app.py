@@ -169,6 +169,7 @@ class Proxy:
     def _run_command(self, item: CommandItem, timeout_s: float) -> Result:
         body = item.message
         try:
+            data = body.data
             if body.staged:
                 data = self._staging.get_all(body.staged, body.parts)
                 self._staging.discard(body.staged)
