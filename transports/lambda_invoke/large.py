@@ -80,7 +80,7 @@ class LargeBodies:
             return body.data
         data = await self._fetch(body, request) if body.staged else body.data
         try:
-            return await asyncio.to_thread(decompress, data, body.encoding)
+            return bytes(await asyncio.to_thread(decompress, data, body.encoding))
         except BodyError as error:
             raise protocol_failure(str(error), self._function, request) from error
 

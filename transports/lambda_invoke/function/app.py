@@ -168,12 +168,13 @@ class Proxy:
 
     def _run_command(self, item: CommandItem, timeout_s: float) -> Result:
         body = item.message
+        message: bytes | bytearray
         try:
-            data = body.data
             if body.staged:
-                data = self._staging.get_all(body.staged, body.parts)
+                message = self._staging.collect(body.staged, body.parts, body.encoding)
                 self._staging.discard(body.staged)
-            message = decompress(data, body.encoding)
+            else:
+                message = decompress(body.data, body.encoding)
         except BodyError as error:
             return FailureResult(*_PROTOCOL_ERROR, str(error), "no")
         reply = self._executor.run(

@@ -296,7 +296,7 @@ class Executor:
         return bson.decode(self.run(server, message, timeout_s=timeout_s), _REPLY_OPTIONS)
 
 
-def frame(message: bytes, request_id: int) -> tuple[bytes, memoryview]:
+def frame(message: bytes | bytearray, request_id: int) -> tuple[bytes, memoryview]:
     """Return *message* with an OP_MSG header and without flags: one message, one reply.
 
     In two pieces: a long message is not copied, a short one is whole in the first.

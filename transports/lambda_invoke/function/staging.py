@@ -5,7 +5,8 @@ Execution environments share nothing but the deployment behind them. Each part i
     {"_id": {"id": "<identifier>", "part": 0}, "data": Binary(…), "at": datetime}
 
 in the collection ``ODM_PROXY_STAGING`` (``odm_proxy.staging``), which a TTL index empties of what
-nobody fetched. Parts are written to and read from the primary.
+nobody fetched. Parts are written to the majority and read from the primary, so that a failover
+between the two loses none.
 
 Source: https://www.mongodb.com/docs/manual/core/index-ttl/
 """
@@ -16,10 +17,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from pymongo import MongoClient
+from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.collection import Collection
+from pymongo.read_concern import ReadConcern
 
-from transports.lambda_invoke.bodies import MAX_PARTS, split
+from transports.lambda_invoke.bodies import MAX_PARTS, Encoding, join, split
 
 EXPIRE_AFTER_S = 3600
 """A part older than this belongs to nobody: no driver waits an hour for a reply."""
@@ -39,7 +41,13 @@ class Staging:
 
     def __init__(self, client: MongoClient[dict[str, Any]], namespace: str) -> None:
         database, _, collection = namespace.partition(".")
-        self._parts: Collection[dict[str, Any]] = client[database][collection]
+        self._parts: Collection[dict[str, Any]] = client[database].get_collection(
+            collection,
+            # Whatever the URI says: another environment, after a failover, must find every part.
+            read_preference=ReadPreference.PRIMARY,
+            read_concern=ReadConcern("local"),
+            write_concern=WriteConcern("majority"),
+        )
         self._has_index = False
 
     def put(self, identifier: str, part: int, data: bytes) -> None:
@@ -62,16 +70,14 @@ class Staging:
             raise MissingPart(f"part {part} of {identifier} is not staged, or has expired")
         return bytes(found["data"])
 
-    def get_all(self, identifier: str, parts: int) -> bytes:
-        """Return all parts as one.
+    def collect(self, identifier: str, parts: int, encoding: Encoding) -> bytearray:
+        """Return all parts as one body, decompressed; no more than one part is there twice.
 
         Raises:
             MissingPart: one is not there.
+            BodyError: they do not make a body.
         """
-        whole = bytearray()
-        for part in range(parts):
-            whole += self.get(identifier, part)
-        return bytes(whole)
+        return join((self.get(identifier, part) for part in range(parts)), encoding)
 
     def put_all(self, data: bytes) -> tuple[str, int]:
         """Keep *data* in parts; return their identifier and number."""
