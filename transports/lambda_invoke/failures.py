@@ -36,6 +36,7 @@ _CODES: Mapping[str, tuple[int, str]] = {
     "reply_too_large": (10334, "BSONObjectTooLarge"),
     "protocol": (17, "ProtocolError"),
 }
+_NOT_REACHED = (91, "ShutdownInProgress")
 # A second attempt of these ends as the first did.
 _PERMANENT = {"refused", "too_large", "reply_too_large", "protocol"}
 _OVERLOADED = "SystemOverloadedError"
@@ -85,17 +86,22 @@ def function_failure(
 ) -> CarriageError:
     """Return what the driver is to be told of an item that the function could not run.
 
-    A connection that broke behind the function breaks here too: the driver knows what to do.
+    A connection that broke behind the function breaks here too: the driver knows what to do. Nor
+    is a server that was not reached to be asked again at once: the reply is that of a server that
+    shuts down, so that the driver looks for another, and the application sees the reason.
     """
-    retryable = failure.code in (6, 7, 89)
-    # Nor does one that could not be made: the driver is to look for another server, not to repeat
-    # the command at once on this one.
-    lost = request is not None and failure.code == _CODES["network"][0] and failure.ran != "yes"
-    return (ConnectionLost if lost else CarriageError)(
+    code, code_name, error = failure.code, failure.code_name, CarriageError
+    labels = _labels(request) if request is not None and code in (6, 7, 89) else ()
+    if request is not None and code == _CODES["network"][0]:
+        if failure.ran == "unknown":
+            error = ConnectionLost
+        elif failure.ran == "no":
+            code, code_name = _NOT_REACHED
+    return error(
         _words(function, request, failure.message, failure.ran),
-        code=failure.code,
-        code_name=failure.code_name,
-        labels=_labels(request) if request is not None and retryable else (),
+        code=code,
+        code_name=code_name,
+        labels=labels,
     )
 
 

@@ -21,7 +21,6 @@ from pymongo.errors import (
     ExecutionTimeout,
     OperationFailure,
     PyMongoError,
-    ServerSelectionTimeoutError,
 )
 
 from tests.transports.lambda_invoke import faulty_relay as faults
