@@ -137,7 +137,12 @@ class Executor:
         self._client.close()
 
     def run(
-        self, server: str, message: bytes, *, acknowledged: bool = True, timeout_s: float
+        self,
+        server: str,
+        message: bytes | bytearray,
+        *,
+        acknowledged: bool = True,
+        timeout_s: float,
     ) -> bytes:
         """Send *message* to *server* and return the reply's document.
 
@@ -173,6 +178,7 @@ class Executor:
                 connection.send_message(head, 0)
                 if body:
                     connection.send_message(body, 0)  # type: ignore[arg-type]
+                sent = True  # what raised before this was not whole, and no server runs a part
                 answer = connection.receive_message(request_id)
                 reply = bytes(answer.raw_command_response())
                 _raise_state_change(reply, connection.max_wire_version)
@@ -216,13 +222,13 @@ class Executor:
         """
         limit = min(self._server_selection_timeout_s, timeout_s)
         try:
+            topology = self._client._get_topology()
             topology.select_servers(any_server_selector, "hello", limit)
         except PyMongoError as error:
             raise NotCompleted("any member", error, ran="no") from error
         self._await_discovery(min(_DISCOVERY_SECONDS, limit))
         descriptions = topology.description.server_descriptions()
         members = {
-            topology = self._client._get_topology()
             format_address(address): _unreachable(description.error)
             for address, description in sorted(descriptions.items(), key=lambda i: str(i[0]))
         }
