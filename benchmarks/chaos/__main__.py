@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.chaos.plan import FAULTS, choose_faults
-from benchmarks.chaos.report import as_text
+from benchmarks.chaos.report import Report, as_text
 from benchmarks.chaos.run import RunOptions, run
 from benchmarks.chaos.sabotage import DEFECTS
 from benchmarks.chaos.stage import StageOptions
@@ -92,26 +92,21 @@ class _Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-async def _run(options: RunOptions, directory: Path, report_to: Path | None) -> int:
+async def _run(options: RunOptions, directory: Path, progress: _Progress) -> Report:
+    """Run until the end, or until Ctrl-C; a second one only cleans up."""
     stop = asyncio.Event()
-    progress = _Progress()
     loop = asyncio.get_running_loop()
     whole = asyncio.current_task()
     assert whole is not None
 
     def interrupt() -> None:
         if stop.is_set():
-            whole.cancel()  # the second time: only clean up
+            whole.cancel()
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt)
-    report = await run(options, directory, stop, progress)
-    progress.end()
-    print(as_text(report))
-    if report_to is not None:
-        report_to.write_text(json.dumps(report.to_document(), indent=1) + "\n", encoding="utf-8")
-    return 0 if report.passed else 1
+    return await run(options, directory, stop, progress)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,15 +117,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _options(given)
     except ValueError as error:
         parser.error(str(error))
+    progress = _Progress()
     try:
         with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
             directory = given.journals or Path(temporary)
             directory.mkdir(parents=True, exist_ok=True)
-            return asyncio.run(_run(options, directory, given.json))
+            report = asyncio.run(_run(options, directory, progress))
     except asyncio.CancelledError:
+        progress.end()
         print("interrupted twice: nothing was checked", file=sys.stderr)
     except (MissingExtra, ServerUnreachable, TimeoutError) as error:
         print(f"the run could not be made: {error!r}", file=sys.stderr)
+    else:
+        progress.end()
+        print(as_text(report))
+        if given.json is not None:
+            document = json.dumps(report.to_document(), indent=1)
+            given.json.write_text(document + "\n", encoding="utf-8")
+        return 0 if report.passed else 1
     return 2
 
 

@@ -151,7 +151,10 @@ class Callers:
 
     async def start(self, options: CallerOptions) -> None:
         """Start one."""
-        self.journals.append(Path(options.journal))
+        journal = Path(options.journal)
+        # It may be killed before it writes anything.
+        await asyncio.to_thread(journal.touch)
+        self.journals.append(journal)
         self._running.append(
             CallerTask(options) if self._in_process else await CallerProcess.start(options)
         )
