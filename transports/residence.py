@@ -100,7 +100,7 @@ def _after_fork_in_child() -> None:
 
 
 def _separate(loop: asyncio.AbstractEventLoop) -> None:
-    """Give the child's copy of a loop an epoll and a wake-up socket of its own.
+    """Give the child's copy of a loop an epoll, a wake-up socket and threads of its own.
 
     Parent and child share one epoll: what the child takes out of it, unwinding its stack or
     collecting garbage, the parent would wait for in vain. Private to asyncio, hence the caution:
@@ -117,6 +117,7 @@ def _separate(loop: asyncio.AbstractEventLoop) -> None:
             own.close()
         loop._close_self_pipe()  # type: ignore[attr-defined]  # of BaseSelectorEventLoop
         loop._make_self_pipe()  # type: ignore[attr-defined]
+        loop._default_executor = None  # type: ignore[attr-defined]  # its threads stayed behind
 
 
 if hasattr(os, "register_at_fork"):
