@@ -22,7 +22,10 @@ async def main() -> None:
             name="db-proxy",
             handler="transports.lambda_invoke.function.app.handler",
             code=(Path(transports.__file__).parents[1],),
-            environment={"ODM_PROXY_MONGODB_URI": mongod.uri},
+            environment={
+                "ODM_PROXY_MONGODB_URI": mongod.uri,
+                "ODM_PROXY_POLICY": '{"databases": ["notes"]}',
+            },
             reserved_concurrency=2,
             timeout_s=30,
         )

@@ -36,6 +36,15 @@ class Limits:
     memory_mb: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """The MongoDB behind the DB proxy function."""
+
+    uri: str | None
+    embedded: bool
+    policy: str | None
+
+
 def local_command(
     mongodb_uri: Annotated[
         str | None,
@@ -43,6 +52,15 @@ def local_command(
             metavar="URI",
             envvar=proxy_function.URI_VARIABLE,
             help="Serve the DB proxy function in front of this MongoDB, under the name db-proxy.",
+        ),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="POLICY",
+            envvar=proxy_function.POLICY_VARIABLE,
+            help="What callers of the DB proxy function may run: readWrite, readOnly, "
+            "unrestricted, JSON, or a .json file. By default readWrite on the URI's database, or on all.",
         ),
     ] = None,
     embedded: Annotated[
@@ -108,14 +126,14 @@ def local_command(
         )
     environment = _environment(env or [])
     functions = [_function(text, limits, environment) for text in function or []]
+    served = Served(uri=mongodb_uri, embedded=embedded, policy=policy)
     log = _Log(console, everything=logs) if verbose or logs else None
-    lifecycle.run(_local(functions, mongodb_uri, embedded, limits, environment, port, console, log))
+    lifecycle.run(_local(functions, served, limits, environment, port, console, log))
 
 
 async def _local(
     functions: list[FunctionConfiguration],
-    mongodb_uri: str | None,
-    embedded: bool,
+    served: Served,
     limits: Limits,
     environment: dict[str, str],
     port: int,
@@ -125,8 +143,9 @@ async def _local(
     from transports.local_lambda import LocalLambda
 
     async with AsyncExitStack() as stack:
-        database = "test"
-        if embedded:
+        database, in_force = "test", ""
+        mongodb_uri = served.uri
+        if served.embedded:
             mongod = await stack.enter_async_context(open_transport("embedded:///test"))
             mongodb_uri = mongod.uri
         if mongodb_uri:
@@ -134,8 +153,9 @@ async def _local(
         try:
             if mongodb_uri:
                 proxy = proxy_function.configuration(
-                    mongodb_uri, **asdict(limits), environment=environment
+                    mongodb_uri, **asdict(limits), policy=served.policy, environment=environment
                 )
+                in_force = proxy_function.policy_in_force(proxy)
                 functions = [proxy, *functions]
             service = await stack.enter_async_context(
                 LocalLambda(functions, port=port, region=proxy_function.REGION, log_sink=log)
@@ -149,7 +169,7 @@ async def _local(
                 f"cannot listen on 127.0.0.1:{port}: {error.strerror or error};"
                 " give another --port, or 0 for a free one"
             ) from error
-        _announce(service, mongodb_uri, database, console)
+        _announce(service, database if mongodb_uri else None, in_force, console)
         try:
             await lifecycle.forever()
         finally:
@@ -219,16 +239,14 @@ def _environment(pairs: Sequence[str]) -> dict[str, str]:
     return environment
 
 
-def _announce(
-    service: LocalLambda, mongodb_uri: str | None, database: str, console: Console
-) -> None:
+def _announce(service: LocalLambda, database: str | None, policy: str, console: Console) -> None:
     names = [each.name for each in service.functions]
     rows = [("endpoint", service.endpoint_url), ("functions", ", ".join(names))]
     document: dict[str, Any] = {"endpoint": service.endpoint_url, "functions": names}
-    if mongodb_uri:
+    if database is not None:
         url = proxy_function.url(service.endpoint_url, database)
-        rows.append(("url", url))
-        document |= {"url": url}
+        rows += [("url", url), ("policy", policy)]
+        document |= {"url": url, "policy": policy}
     console.pairs(rows)
     console.document(document)
     console.note("stop with Ctrl-C")

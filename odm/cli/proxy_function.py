@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NAME = "db-proxy"
 URI_VARIABLE = "ODM_PROXY_MONGODB_URI"
+POLICY_VARIABLE = "ODM_PROXY_POLICY"
 REGION = "us-east-1"
 _HANDLER = "transports.lambda_invoke.function.app.handler"
 
@@ -24,9 +25,18 @@ def configuration(
     concurrency: int | None = None,
     timeout_s: float = 30.0,
     memory_mb: int = 256,
+    policy: str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> FunctionConfiguration:
     """Return the function's configuration in front of *mongodb_uri*.
+
+    Args:
+        mongodb_uri: where MongoDB is.
+        concurrency: reserved concurrency.
+        timeout_s: seconds an invocation may take.
+        memory_mb: the function's memory.
+        policy: what callers may run; by default `default_policy`.
+        environment: further variables; a policy among them counts, too.
 
     Raises:
         MissingExtra: the local Lambda's packages are not installed.
@@ -34,15 +44,43 @@ def configuration(
     """
     from transports.local_lambda import FunctionConfiguration
 
+    variables = {**(environment or {}), URI_VARIABLE: mongodb_uri}
+    if policy is not None:
+        variables[POLICY_VARIABLE] = str(Path(policy).resolve()) if _is_file(policy) else policy
+    variables.setdefault(POLICY_VARIABLE, default_policy(mongodb_uri))
     return FunctionConfiguration(
         name=NAME,
         handler=_HANDLER,
         code=(Path(transports.__file__).parent.parent,),
-        environment={**(environment or {}), URI_VARIABLE: mongodb_uri},
+        environment=variables,
         memory_size_mb=memory_mb,
         timeout_s=timeout_s,
         reserved_concurrency=concurrency,
     )
+
+
+def _is_file(policy: str) -> bool:
+    return policy.endswith(".json") and not policy.lstrip().startswith("{")
+
+
+def default_policy(mongodb_uri: str) -> str:
+    """Return the policy for this machine: the URI's database, or every one where it names none."""
+    from transports.lambda_invoke.function.policy import database_of
+
+    return "readWrite" if database_of(mongodb_uri) else '{"databases": ["*"]}'
+
+
+def policy_in_force(function: FunctionConfiguration) -> str:
+    """Return in a line what callers of *function* may run.
+
+    Raises:
+        ValueError: its policy is none; with what to write.
+    """
+    from transports.lambda_invoke.function.policy import Policy
+    from transports.lambda_invoke.function.settings import FunctionSettings
+
+    settings = FunctionSettings.from_environment(function.environment)
+    return Policy.from_settings(settings).summary
 
 
 def url(endpoint_url: str, database: str) -> str:

@@ -189,7 +189,11 @@ def lambda_endpoint(mongod_uri: str) -> Iterator[str]:
         name="db-proxy",
         handler="transports.lambda_invoke.function.app.handler",
         code=(Path(__file__).parents[2],),
-        environment={"ODM_PROXY_MONGODB_URI": mongod_uri},
+        # Each test has a database of its own; the commands are those that every function allows.
+        environment={
+            "ODM_PROXY_MONGODB_URI": mongod_uri,
+            "ODM_PROXY_POLICY": '{"databases": ["*"]}',
+        },
         memory_size_mb=256,
         timeout_s=30,
         reserved_concurrency=8,

@@ -31,7 +31,8 @@ def proxy_configuration(mongod_uri: str) -> FunctionConfiguration:
         name="db-proxy",
         handler="transports.lambda_invoke.function.app.handler",
         code=(ROOT,),
-        environment={"ODM_PROXY_MONGODB_URI": mongod_uri},
+        # The tests reach for what an application may not: failpoints, the staging collection.
+        environment={"ODM_PROXY_MONGODB_URI": mongod_uri, "ODM_PROXY_POLICY": "unrestricted"},
         memory_size_mb=256,
         timeout_s=10,
         reserved_concurrency=4,

@@ -43,7 +43,7 @@ def app(mongod_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
     from transports.lambda_invoke.function import app
 
     # The module keeps one proxy a process, as it must; a test brings its own.
-    proxy = app.Proxy(FunctionSettings(mongodb_uri=mongod_uri))
+    proxy = app.Proxy(FunctionSettings(mongodb_uri=mongod_uri, policy="unrestricted"))
     monkeypatch.setattr(app, "_proxy", proxy)
     yield app
     proxy.close()

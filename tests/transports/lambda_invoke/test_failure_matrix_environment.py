@@ -209,6 +209,7 @@ async def stage(
         reserved_concurrency=1,
         environment={
             "ODM_PROXY_MONGODB_URI": f"{mongod_uri}{separator}appName={APP_NAME}",
+            "ODM_PROXY_POLICY": '{"databases": ["*"]}',
             "DIRECTION": str(direction),
         },
     )

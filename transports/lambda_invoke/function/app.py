@@ -53,8 +53,10 @@ from transports.lambda_invoke.function.lifecycle import (
     around_snapshots,
     close_at_shutdown,
 )
+from transports.lambda_invoke.function.policy import Policy, Refused
 from transports.lambda_invoke.function.settings import FunctionSettings
 from transports.lambda_invoke.function.staging import MissingPart, Staging
+from transports.lambda_invoke.function.views import ViewCatalog
 from transports.url import redact
 
 _IMPORTED = time.monotonic()
@@ -88,7 +90,9 @@ class Proxy:
     """
 
     def __init__(self, settings: FunctionSettings, since: float | None = None) -> None:
+        self._policy = Policy.from_settings(settings)
         self._executor = Executor(settings, release())
+        self._views = ViewCatalog(self._executor)
         self._pauses = Pauses(self._executor.max_idle_s)
         self._staging = Staging(self._executor.client, settings.staging)
         self._threads = ThreadPoolExecutor(settings.max_pool_size, "odm-proxy")
@@ -151,7 +155,12 @@ class Proxy:
                 case DescribeItem():
                     return MembersResult(self._executor.describe(timeout_s=remaining))
                 case CancelItem(server, lsid, started_ms):
+                    self._policy.check_session(lsid)
                     self._executor.cancel(server, lsid, started_ms, timeout_s=remaining)
+        except Refused as refused:
+            _log.warning("%s", refused.message)
+            acknowledged = isinstance(item, CommandItem) and item.acknowledged
+            return ReplyResult(Body(refused.reply() if acknowledged else b""))
         except NotCompleted as error:
             return _not_completed(error, remaining)
         except PyMongoError as error:
@@ -177,9 +186,11 @@ class Proxy:
                 message = decompress(body.data, body.encoding)
         except BodyError as error:
             return FailureResult(*_PROTOCOL_ERROR, str(error), "no")
+        message = self._policy.check(message, self._views.at(item.server, timeout_s))
         reply = self._executor.run(
             item.server, message, acknowledged=item.acknowledged, timeout_s=timeout_s
         )
+        self._policy.check_reply(reply)
         return ReplyResult(Body(reply))
 
     def _fit(self, results: list[Result]) -> list[Result]:

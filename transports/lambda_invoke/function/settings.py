@@ -6,6 +6,8 @@
 ``ODM_PROXY_MAX_IDLE_TIME_MS`` 60000      idle connections are closed after this (Atlas's advice)
 ``ODM_PROXY_SERVER_SELECTION_TIMEOUT_MS``  5000  how long to look for a server before saying so
 ``ODM_PROXY_STAGING``          odm_proxy.staging  collection for bodies too large for one invoke
+``ODM_PROXY_POLICY``           readWrite  what callers may run: a preset, JSON, or a .json file of
+                                          the bundle (`function.policy`, docs/policy.md)
 =============================  =========  ========================================================
 
 An option in the URI itself wins over its variable.
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 PREFIX = "ODM_PROXY_"
 
@@ -37,6 +40,7 @@ class FunctionSettings:
         max_idle_time_ms: idle connections are closed after this many milliseconds.
         server_selection_timeout_ms: how long a command waits for its server.
         staging: ``"database.collection"`` for bodies that are too large for one invoke.
+        policy: a preset's name or a JSON object; ``""`` is the safe default.
     """
 
     mongodb_uri: str = field(repr=False)
@@ -44,13 +48,15 @@ class FunctionSettings:
     max_idle_time_ms: int = 60_000
     server_selection_timeout_ms: int = 5_000
     staging: str = "odm_proxy.staging"
+    policy: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> FunctionSettings:
         """Read the settings from *environment*.
 
         Raises:
-            ConfigurationError: a variable is missing or no positive number.
+            ConfigurationError: a variable is missing or wrong. What the policy says is read by
+                `Policy.from_text`.
         """
         uri = environment.get(PREFIX + "MONGODB_URI", "").strip()
         if not uri:
@@ -66,12 +72,27 @@ class FunctionSettings:
         return cls(
             mongodb_uri=uri,
             staging=staging,
+            policy=_policy(environment),
             max_pool_size=_positive(environment, "MAX_POOL_SIZE", 4),
             max_idle_time_ms=_positive(environment, "MAX_IDLE_TIME_MS", 60_000),
             server_selection_timeout_ms=_positive(
                 environment, "SERVER_SELECTION_TIMEOUT_MS", 5_000
             ),
         )
+
+
+def _policy(environment: Mapping[str, str]) -> str:
+    """Return the policy's text, read from a file of the bundle where the variable names one."""
+    text = environment.get(PREFIX + "POLICY", "").strip()
+    if not text.endswith(".json"):
+        return text
+    path = Path(environment.get("LAMBDA_TASK_ROOT", ""), text)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{PREFIX}POLICY names the file {text!r}, which cannot be read: put it into the bundle"
+        ) from error
 
 
 def _positive(environment: Mapping[str, str], name: str, default: int) -> int:

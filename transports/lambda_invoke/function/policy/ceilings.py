@@ -1,0 +1,102 @@
+"""Ceilings: a command asks for no more time and no more documents at a time than the policy says.
+
+More is lowered, not refused: a larger maxTimeMS or batchSize is a wish, and what comes of the lower
+one is what a driver knows anyway, a ``MaxTimeMSExpired`` or one more ``getMore``. Only where fewer
+documents would look like all of them (``singleBatch``) is the command refused.
+
+``maxTimeMS`` means something else on the ``getMore`` of a cursor that awaits data (how long to
+wait), and is an error on other ones, so it is never added to a ``getMore``. It need not be: the
+server takes what a cursor's batches may use altogether from the command that opened it.
+
+Source: https://www.mongodb.com/docs/manual/reference/command/getMore/
+"""
+
+from __future__ import annotations
+
+import struct
+
+from transports.lambda_invoke.function.policy.commands import Command
+from transports.lambda_invoke.function.policy.message import (
+    DOCUMENT,
+    Data,
+    Element,
+    Message,
+    fields_of,
+    truthy,
+    whole_number,
+)
+from transports.lambda_invoke.function.policy.refusal import Violation
+from transports.lambda_invoke.function.policy.rules import Rules
+
+_DEFAULT_BATCH = 101  # the server's own first batch
+_INT32 = struct.Struct("<i")
+_INT32_TYPE, _DOCUMENT_TYPE = b"\x10", b"\x03"
+
+
+def lower(rules: Rules, message: Message, command: Command | None) -> Data:
+    """Return the message's bytes, with what exceeds a ceiling lowered to it.
+
+    Raises:
+        Violation: that would change the result.
+    """
+    changes: dict[bytes, bytes] = {}
+    if rules.max_time_ms is not None and _exceeds_time(
+        rules.max_time_ms, message, timed=command is None or command.timed
+    ):
+        changes[b"maxTimeMS"] = _int32(b"maxTimeMS", rules.max_time_ms)
+    if rules.max_batch_size is not None and command is not None:
+        changes |= _batch_size(rules.max_batch_size, message, command)
+    return _rewritten(message, changes) if changes else message.data
+
+
+def _exceeds_time(ceiling: int, message: Message, *, timed: bool) -> bool:
+    given = message.fields.get(b"maxTimeMS")
+    if given is None:
+        return timed
+    value = whole_number(message.data, given)
+    return value > ceiling or (value == 0 and timed)  # 0 stands for no limit
+
+
+def _batch_size(ceiling: int, message: Message, command: Command) -> dict[bytes, bytes]:
+    fields, data = message.fields, message.data
+    if command.name in ("find", "getMore"):
+        default = 0 if command.name == "getMore" else _DEFAULT_BATCH
+        wanted = _number(data, fields.get(b"batchSize"), default)
+        if command.name == "getMore" and wanted == 0:
+            wanted = ceiling + 1  # as many as there are
+        limit = _number(data, fields.get(b"limit"), 0)
+        if wanted <= ceiling or 0 < limit <= ceiling:
+            return {}
+        if b"singleBatch" in fields and truthy(data, fields[b"singleBatch"]):
+            raise Violation(f"allows no more than {ceiling} documents in one batch (maxBatchSize)")
+        return {b"batchSize": _int32(b"batchSize", ceiling)}
+    cursor = fields.get(b"cursor")
+    if b"cursor" not in command.special or cursor is None or cursor.type != DOCUMENT:
+        return {}
+    inner = fields_of(data, cursor.start, cursor.end)
+    if _number(data, inner.get(b"batchSize"), _DEFAULT_BATCH) <= ceiling:
+        return {}
+    size = _int32(b"batchSize", ceiling)
+    document = _INT32.pack(len(size) + 5) + size + b"\x00"
+    return {b"cursor": _DOCUMENT_TYPE + b"cursor\x00" + document}
+
+
+def _number(data: Data, element: Element | None, default: int) -> int:
+    return default if element is None else whole_number(data, element)
+
+
+def _int32(name: bytes, value: int) -> bytes:
+    return _INT32_TYPE + name + b"\x00" + _INT32.pack(value)
+
+
+def _rewritten(message: Message, changes: dict[bytes, bytes]) -> bytes:
+    """Return the message with the fields *changes* in place of those of the same name."""
+    data, start = message.data, message.start
+    end = start + int(_INT32.unpack_from(data, start)[0])
+    kept = [
+        data[element.start - len(element.name) - 2 : element.end]
+        for element in message.fields.values()
+        if element.name not in changes
+    ]
+    fields = b"".join((*kept, *changes.values()))
+    return b"".join((data[:start], _INT32.pack(len(fields) + 5), fields, b"\x00", data[end:]))

@@ -1,0 +1,125 @@
+"""What every part of a command is held against: databases, collections, operators."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from transports.lambda_invoke.function.policy import names
+from transports.lambda_invoke.function.policy.message import (
+    ARRAY,
+    DOCUMENT,
+    MAX_DEPTH,
+    Data,
+    Element,
+    elements,
+    fields_of,
+    text,
+)
+from transports.lambda_invoke.function.policy.refusal import Violation, shown
+from transports.lambda_invoke.function.policy.rules import EVERY, Rules
+
+# A key that begins with "$" is, in the bytes, the type of its value, the name, and a zero byte.
+# Other bytes may look so too: then the documents are walked.
+_MAY_BE_OPERATOR = re.compile(rb"[^\x00](\$[^\x00]*)\x00")
+_LITERALS = (b"$literal", b"$const")
+
+
+@dataclass(slots=True)
+class Scope:
+    """The rules, the bytes they are held against, and the collections that were read so far.
+
+    Attributes:
+        data: the message, or a view's definition.
+        reads: ``(database, collection)`` of what is read: each might be a view.
+    """
+
+    rules: Rules
+    data: Data
+    reads: set[tuple[str, str]] = field(default_factory=set)
+
+    def database(self, name: str) -> None:
+        """Refuse a database that the policy does not allow."""
+        if self.rules.allows_database(name):
+            return
+        if not self.rules.databases:
+            written = shown(name) if name else "cms"
+            raise Violation(
+                f'names no database: set it to {{"databases": ["{written}"]}}, or put the database '
+                "into ODM_PROXY_MONGODB_URI"
+            )
+        allowed = sorted(self.rules.databases - {EVERY})
+        if EVERY in self.rules.databases:
+            allowed.append("all but admin, config and local")
+        raise Violation(f"allows no database {shown(name)!r}: databases is {', '.join(allowed)}")
+
+    def collection(self, database: str, name: str) -> None:
+        """Refuse a collection that the policy does not allow."""
+        self.database(database)
+        if not self.rules.allows_collection(database, name):
+            raise Violation(f"allows no use of the collection {shown(name)!r} (collections)")
+
+    def read(self, database: str, name: str) -> None:
+        """Refuse reading a collection, or note that it is read."""
+        self.collection(database, name)
+        self.reads.add((database, name))
+
+    def write(self, database: str, name: str, what: str) -> None:
+        """Refuse writing to a collection."""
+        if self.rules.read_only:
+            raise Violation(f"is read-only (readOnly), and {what} writes")
+        self.collection(database, name)
+
+    def text(self, element: Element, what: str) -> str:
+        """Return a string of the data."""
+        return text(self.data, element, what)
+
+    def fields(self, element: Element, what: str, known: frozenset[bytes]) -> dict[bytes, Element]:
+        """Return the fields of a document, all of them among *known*, none twice."""
+        if element.type != DOCUMENT:
+            raise Violation(f"takes {what} as a document only")
+        found = fields_of(self.data, element.start, element.end)
+        for name in found:
+            if name not in known:
+                raise Violation(f"knows no field {shown(name)!r} of {what}")
+        return found
+
+    def evaluated(self, element: Element) -> None:
+        """Refuse operators that the policy does not allow, at any depth of a value.
+
+        Whatever looks like an operator counts as one: it may stand in a filter, an expression or
+        a place that this release does not know. Only what ``$literal`` holds is data.
+        """
+        if element.type in (DOCUMENT, ARRAY):
+            self.evaluated_document(element.start, element.end)
+
+    def evaluated_document(self, start: int, end: int) -> None:
+        """Do what `evaluated` says for the document between *start* and *end*."""
+        operators = self.rules.operators
+        for match in _MAY_BE_OPERATOR.finditer(self.data, start, end):
+            if match[1] not in operators:
+                self._walk(start, end)
+                return
+
+    def operator(self, name: bytes) -> None:
+        """Refuse an operator."""
+        if name in self.rules.operators:
+            return
+        if name in names.JAVASCRIPT and not self.rules.java_script:
+            raise Violation(f"allows no JavaScript (javaScript): {shown(name)}")
+        raise Violation(f"allows no operator {shown(name)!r} here (operators)")
+
+    def _walk(self, start: int, end: int) -> None:
+        waiting = [(start, end, 0)]
+        while waiting:
+            begin, stop, depth = waiting.pop()
+            if depth > MAX_DEPTH:
+                raise Violation(f"takes no more than {MAX_DEPTH} levels of nesting")
+            found = elements(self.data, begin, stop)
+            for name, kind, value, after in found:
+                if name[:1] == b"$":
+                    self.operator(name)
+                    if name in _LITERALS and len(found) == 1:
+                        continue
+                if kind in (DOCUMENT, ARRAY):
+                    waiting.append((value, after, depth + 1))

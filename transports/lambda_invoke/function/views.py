@@ -1,0 +1,79 @@
+"""The definitions of views, for a policy that restricts collections or stages.
+
+Asked of the server that the command is for, and remembered for a few seconds: a view that somebody
+changes on another way is read by its old definition for no longer than that.
+
+Source: https://www.mongodb.com/docs/manual/reference/command/listCollections/
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import bson
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
+
+from transports.lambda_invoke.function.executor import Executor
+
+REMEMBERED_S = 5.0
+MAX_REMEMBERED = 1000
+
+_Name = tuple[str, str]
+
+
+@dataclass(slots=True)
+class ViewCatalog:
+    """Definitions that one process of the function has met."""
+
+    executor: Executor
+    remembered: dict[_Name, tuple[float, bytes | None]] = field(default_factory=dict)
+
+    def at(self, server: str, timeout_s: float) -> ViewsAt:
+        """Return the views as *server* knows them."""
+        return ViewsAt(self, server, timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewsAt:
+    """`policy.Views` of one server, for the time of one command."""
+
+    catalog: ViewCatalog
+    server: str
+    timeout_s: float
+
+    def definition(self, database: str, collection: str) -> bytes | None:
+        """Return a view's options as BSON (``viewOn``, ``pipeline``), None for no view.
+
+        Raises:
+            NotCompleted: the server was not reached.
+            LookupError: it does not say.
+        """
+        remembered = self.catalog.remembered
+        name = (database, collection)
+        known = remembered.get(name)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        found = self._ask(database, collection)
+        if len(remembered) >= MAX_REMEMBERED:
+            remembered.clear()
+        remembered[name] = (time.monotonic() + REMEMBERED_S, found)
+        return found
+
+    def _ask(self, database: str, collection: str) -> bytes | None:
+        command = {
+            "listCollections": 1,
+            "filter": {"name": collection, "type": "view"},
+            "$db": database,
+            "$readPreference": {"mode": "secondaryPreferred"},
+        }
+        message = bytes(5) + bson.encode(command)
+        reply = bson.decode(
+            self.catalog.executor.run(self.server, message, timeout_s=self.timeout_s),
+            DEFAULT_RAW_BSON_OPTIONS,
+        )
+        if reply["ok"] != 1:
+            raise LookupError(f"{self.server} does not say whether {collection} is a view")
+        for found in reply["cursor"]["firstBatch"]:
+            return bytes(found["options"].raw)
+        return None
