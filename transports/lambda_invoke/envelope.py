@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,24 @@ MAX_PAYLOAD_BYTES = 6_291_456
 
 MAX_ITEMS = 1000
 """Most items in one envelope; a caller splits before it gets here."""
+
+MAX_MEMBERS = 100
+"""Most servers of a deployment: a replica set has 50, and each gets a socket at the caller."""
+
+MAX_ADDRESS_CHARS = 300
+"""Longest address of a server: a host's name has 253 characters, a socket's path 107."""
+
+MAX_LSID_BYTES = 256
+"""Longest ``lsid``: a UUID, and what a server adds to it of the user."""
+
+MAX_TEXT_CHARS = 10_000
+"""Longest text: words about a failure."""
+
+MIN_MESSAGE_BYTES = 10
+"""An OP_MSG after its header: flags (4), kind of section (1), the empty document (5)."""
+
+_IDENTIFIER = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_MAX_INTEGER = 2**53  # JSON's numbers are exact to here
 
 Ran = Literal["no", "unknown", "yes"]
 """Whether the server applied a command that failed on the way: the driver may repeat only
@@ -238,22 +257,31 @@ def _body_from_json(document: Any, name: str, where: str) -> Body:
     if "staged" in document:
         parts = _field(document, "parts", int, where)
         if not 1 <= parts <= MAX_PARTS:
-            raise EnvelopeError(f"{where}.parts is {parts}: expected 1 to {MAX_PARTS}")
+            raise EnvelopeError(f"{where}.parts is {_shown(parts)}: expected 1 to {MAX_PARTS}")
         return Body(b"", encoding, _identifier(document, "staged", where), parts)
     return Body(_bytes_field(document, name, where), encoding)
 
 
 def _identifier(document: Any, name: str, where: str) -> str:
     identifier: str = _field(document, name, str, where)
-    if not 1 <= len(identifier) <= 64:
-        raise EnvelopeError(f"{where}.{name} is not an identifier of 1 to 64 characters")
+    if not _IDENTIFIER.fullmatch(identifier):
+        raise EnvelopeError(f"{where}.{name} is not an identifier of 1 to 64 letters and digits")
     return identifier
+
+
+def _address(document: Any, name: str, where: str) -> str:
+    address = _text(document, name, where)
+    if not 1 <= len(address) <= MAX_ADDRESS_CHARS:
+        raise EnvelopeError(
+            f"{where}.{name} is not an address of 1 to {MAX_ADDRESS_CHARS} characters"
+        )
+    return address
 
 
 def _part(document: Any, where: str) -> int:
     part: int = _field(document, "part", int, where)
     if not 0 <= part < MAX_PARTS:
-        raise EnvelopeError(f"{where}.part is {part}: expected 0 to {MAX_PARTS - 1}")
+        raise EnvelopeError(f"{where}.part is {_shown(part)}: expected 0 to {MAX_PARTS - 1}")
     return part
 
 
@@ -274,11 +302,10 @@ def _item_from_json(item: Any, where: str) -> Item:
     kind = _field(item, "kind", str, where)
     if kind == "command":
         message = _body_from_json(item, "message", where)
-        # Flags (4), kind of section (1), the empty document (5).
-        if len(message.data) < 10 and not message.encoding and not message.staged:
+        if len(message.data) < MIN_MESSAGE_BYTES and not message.encoding and not message.staged:
             raise EnvelopeError(f"{where}.message is too short to be an OP_MSG")
         return CommandItem(
-            _field(item, "server", str, where), message, _field(item, "ack", bool, where)
+            _address(item, "server", where), message, _field(item, "ack", bool, where)
         )
     if kind == "stage":
         data = _bytes_field(item, "data", where)
@@ -292,12 +319,17 @@ def _item_from_json(item: Any, where: str) -> Item:
     if kind == "describe":
         return DescribeItem()
     if kind == "cancel":
-        return CancelItem(
-            _field(item, "server", str, where),
-            _bytes_field(item, "lsid", where),
-            _field(item, "started_ms", int, where),
-        )
-    raise EnvelopeError(f"{where}.kind is {kind!r}: expected command, describe …")
+        return _cancel_from_json(item, where)
+    raise EnvelopeError(f"{where}.kind is {_shown(kind)}: expected command, describe …")
+
+
+def _cancel_from_json(item: Any, where: str) -> CancelItem:
+    lsid, started_ms = _bytes_field(item, "lsid", where), _field(item, "started_ms", int, where)
+    if len(lsid) > MAX_LSID_BYTES:
+        raise EnvelopeError(f"{where}.lsid is longer than {MAX_LSID_BYTES} bytes")
+    if not 0 <= started_ms <= _MAX_INTEGER:
+        raise EnvelopeError(f"{where}.started_ms is {_shown(started_ms)}: expected a time in ms")
+    return CancelItem(_address(item, "server", where), lsid, started_ms)
 
 
 def encode_response(function: FunctionInfo, results: Sequence[Result]) -> dict[str, Any]:
@@ -355,13 +387,11 @@ def decode_response(payload: bytes, *, expected: int) -> Response:
         raise EnvelopeError(f"the response is not JSON: {error}") from error
     _check_version(document, "the response")
     if "refusal" in document:
-        raise RefusedEnvelope(
-            f"the function refused: {_field(document, 'refusal', str, 'the response')}"
-        )
+        raise RefusedEnvelope(f"the function refused: {_text(document, 'refusal', 'the response')}")
     info = _field(document, "function", dict, "the response")
     function = FunctionInfo(
-        release=_field(info, "release", str, "function"),
-        environment=_field(info, "environment", str, "function"),
+        release=_text(info, "release", "function"),
+        environment=_text(info, "environment", "function"),
         cold_start=_field(info, "cold_start", bool, "function"),
         init_ms=_number(info, "init_ms", "function"),
         duration_ms=_number(info, "duration_ms", "function"),
@@ -382,17 +412,22 @@ def _result_from_json(result: Any, where: str) -> Result:
         return ReplyResult(_body_from_json(result, "reply", where))
     if "members" in result:
         members = _field(result, "members", list, where)
+        if len(members) > MAX_MEMBERS:
+            raise EnvelopeError(f"{where} has {len(members)} members, more than {MAX_MEMBERS}")
         return MembersResult(
-            tuple(
-                (_field(m, "address", str, where), _bytes_field(m, "hello", where)) for m in members
-            )
+            tuple((_address(m, "address", where), _bytes_field(m, "hello", where)) for m in members)
         )
-    failure = _field(result, "failure", dict, where)
-    ran = _field(failure, "ran", str, where)
+    return _failure_from_json(_field(result, "failure", dict, where), where)
+
+
+def _failure_from_json(failure: Any, where: str) -> FailureResult:
+    ran, code = _field(failure, "ran", str, where), _field(failure, "code", int, where)
+    if not 0 <= code < 2**31:
+        raise EnvelopeError(f"{where}.code is {_shown(code)}: expected an error code")
     return FailureResult(
-        _field(failure, "code", int, where),
-        _field(failure, "code_name", str, where),
-        _field(failure, "message", str, where),
+        code,
+        _text(failure, "code_name", where),
+        _text(failure, "message", where),
         "no" if ran == "no" else "yes" if ran == "yes" else "unknown",
     )
 
@@ -406,8 +441,8 @@ def _check_version(document: Any, what: str) -> None:
     version = document["odm"]
     if version != VERSION or isinstance(version, bool):
         raise EnvelopeError(
-            f"{what} is an envelope of version {version!r}; this release speaks version {VERSION}: "
-            "deploy the same release of odm-transports on both sides"
+            f"{what} is an envelope of version {_shown(version)}; this release speaks version "
+            f"{VERSION}: deploy the same release of odm-transports on both sides"
         )
 
 
@@ -419,18 +454,39 @@ def _field(document: Any, name: str, kind: type[Any], where: str) -> Any:
     return value
 
 
+def _text(document: Any, name: str, where: str) -> str:
+    text: str = _field(document, name, str, where)
+    # JSON may hold half of a surrogate pair, which BSON and UTF-8 cannot.
+    return text[:MAX_TEXT_CHARS].encode("utf-8", "replace").decode()
+
+
 def _number(document: Any, name: str, where: str) -> float:
     value = document.get(name) if isinstance(document, Mapping) else None
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise EnvelopeError(f"{where}.{name} is missing or not a number")
+    if not 0 <= value <= _MAX_INTEGER:  # nor is NaN
+        raise EnvelopeError(f"{where}.{name} is {_shown(value)}: expected 0 or more")
     return float(value)
 
 
 def _bytes_field(document: Any, name: str, where: str) -> bytes:
+    text: str = _field(document, name, str, where)
     try:
-        return b64decode(_field(document, name, str, where), validate=True)
+        return b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise EnvelopeError(f"{where}.{name} is not base64: {error}") from error
+        raise EnvelopeError(f"{where}.{name} is not base64: {error}") from None
+
+
+def _shown(value: Any) -> str:
+    """Return what a message repeats of a value that it does not expect: a short one, or its type.
+
+    It may be as long as an invoke, or nested more deeply than Python can print it.
+    """
+    if isinstance(value, str):
+        return repr(value[:40])
+    if isinstance(value, bool | float | None) or (isinstance(value, int) and abs(value) < 2**64):
+        return repr(value)
+    return f"a value of type {type(value).__name__}"
 
 
 def _dump(document: Mapping[str, Any]) -> bytes:
