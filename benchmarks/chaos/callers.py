@@ -83,7 +83,7 @@ class CallerProcess:
         self._write("drain")
 
     async def ended(self) -> int:
-        await self._listening
+        await asyncio.shield(self._listening)
         return await self._process.wait()
 
     async def kill(self) -> None:

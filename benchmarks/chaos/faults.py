@@ -36,6 +36,8 @@ class Faults:
         self._stage = stage
         self.happened: Counter[str] = Counter()
         """How often each kind has struck: something was there to be struck."""
+        self.timeline: list[tuple[float, float, str]] = []
+        """What struck, from when to when, in seconds after the start."""
         self.failed: list[str] = []
         """Faults that could not be made, or undone, in words."""
         self._actions: Mapping[str, Action] = {
@@ -80,12 +82,16 @@ class Faults:
         for fault in faults:
             # A fault that took longer than planned, an election for example, delays the next.
             await asyncio.sleep(max(0.0, started + fault.at_s - loop.time()))
+            begun = loop.time()
             try:
                 struck = await self._actions[fault.kind](fault, random.Random(fault.seed))
             except (ServerUnreachable, PyMongoError) as error:
                 self.failed.append(f"{fault.kind} at {fault.at_s:.1f} s: {error!r}"[:500])
             else:
                 self.happened[fault.kind] += struck
+                self.timeline.append(
+                    (round(begun - started, 2), round(loop.time() - started, 2), fault.kind)
+                )
 
     # --- execution environments ---
 

@@ -33,12 +33,19 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultKind:
-    """A kind of fault: its lane, how long one lasts, how many members it needs, and in words."""
+    """A kind of fault.
+
+    Attributes:
+        shortest_s: the least that one lasts, and so on.
+        members: how many the replica set must have.
+        once: dealt once in a run: nothing much is done while it lasts.
+    """
 
     lane: str
     shortest_s: float = 0.0
     longest_s: float = 0.0
     members: int = 1
+    once: bool = False
     words: str
 
 
@@ -54,6 +61,7 @@ FAULTS: Mapping[str, FaultKind] = MappingProxyType(
             lane=ENVIRONMENTS,
             shortest_s=6.0,
             longest_s=8.0,
+            once=True,
             words="freeze one for longer than the function's time-out",
         ),
         "throttle": FaultKind(
@@ -72,6 +80,7 @@ FAULTS: Mapping[str, FaultKind] = MappingProxyType(
             lane=ENVIRONMENTS,
             shortest_s=11.0,
             longest_s=12.0,
+            once=True,
             words="reserved concurrency of 0 until callers give up",
         ),
         "deploy": FaultKind(lane=ENVIRONMENTS, words="deploy the function anew"),
@@ -134,7 +143,7 @@ FAULTS: Mapping[str, FaultKind] = MappingProxyType(
 """Every kind of fault."""
 
 # From the end of one to the beginning of the next, on average, in seconds.
-_PAUSES = {ENVIRONMENTS: 0.8, NETWORK: 1.2, SERVERS: 1.5, CALLERS: 8.0}
+_PAUSES = {ENVIRONMENTS: 1.5, NETWORK: 2.0, SERVERS: 2.5, CALLERS: 12.0}
 
 
 def choose_faults(names: Iterable[str], members: int) -> tuple[str, ...]:
@@ -172,7 +181,10 @@ def _make_lane(
     at_s = choices.uniform(0.5, 1.0) * pause
     while True:
         if not deck:
-            deck = choices.sample(kinds, len(kinds))
+            again = kinds if not faults else [kind for kind in kinds if not FAULTS[kind].once]
+            deck = choices.sample(again, len(again))
+        if not deck:
+            return faults
         kind = FAULTS[deck[-1]]
         lasts_s = choices.uniform(kind.shortest_s, kind.longest_s)
         if at_s + lasts_s > duration_s:

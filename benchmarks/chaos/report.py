@@ -37,6 +37,7 @@ class Report:
         interrupted: it was ended by Ctrl-C; what was done until then was checked.
         errors: how often callers were told each error, by its type and code.
         faults: how often each kind of fault struck.
+        timeline: which faults, from when to when, in seconds after the workers began.
         faults_failed: faults that could not be made; the run proves less.
         stream_events: by reader.
         connections: by server, the most that were seen.
@@ -50,6 +51,7 @@ class Report:
     kinds: Sequence[KindSummary]
     errors: Mapping[str, int]
     faults: Mapping[str, int]
+    timeline: Sequence[tuple[float, float, str]]
     faults_failed: Sequence[str]
     stream_events: Mapping[str, int]
     streams_reopened: int

@@ -97,6 +97,7 @@ async def run(
             kinds=summarise(history),
             errors=count_errors(history),
             faults=dict(sorted(faults.happened.items())),
+            timeline=sorted(faults.timeline),
             faults_failed=faults.failed,
             stream_events={name: len(events) for name, events in history.streams.items()},
             streams_reopened=history.reopened,
