@@ -98,6 +98,9 @@ def translate(error: Exception, *, sent: bool, hint: str = "") -> InvokeError:
     if _not_connected(error):
         return InvokeError("network", f"{error}.{hint}", "no")
     cause = _cause(error)
+    if _not_written(cause):
+        message = "the connection to AWS Lambda was closed before the request was sent"
+        return InvokeError("network", message, "no")
     return InvokeError(
         "network",
         f"the connection to AWS Lambda broke, or what it carried was not HTTP: "
@@ -118,6 +121,17 @@ def _not_connected(error: Exception) -> bool:
     if isinstance(error, aws.ConnectTimeoutError | aws.ProxyConnectionError | aws.SSLError):
         return True
     return isinstance(_cause(error), aiohttp.ClientConnectorError | socket.gaierror)
+
+
+def _not_written(cause: BaseException) -> bool:
+    """Whether the request, or a part of it, was refused by a connection that was closed already.
+
+    An idle connection that the service closes just then. aiohttp says so in these words only; in
+    others, of a later release, it is one more connection that broke.
+    """
+    reason = cause.__cause__ or cause
+    closed = isinstance(reason, aiohttp.ClientConnectionResetError)
+    return closed and "Cannot write to closing transport" in str(reason)
 
 
 def _refused(error: aws.ClientError) -> InvokeError:
@@ -151,6 +165,7 @@ def function_error(body: bytes) -> InvokeError:
         details = None
     if not isinstance(details, dict):
         details = {}
+    details = {name: text for name, text in details.items() if isinstance(text, str)}
     kind = str(details.get("errorType", ""))[:100]
     message = str(details.get("errorMessage", "it failed without a message"))[:500]
     if kind == "Function.ResponseSizeTooLarge":

@@ -119,6 +119,11 @@ class FaultyRelay:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.leave()
 
+    async def idle(self) -> None:
+        """Wait until no connection is open."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def leave(self) -> None:
         """Close every connection and listen no more."""
         assert self._server is not None

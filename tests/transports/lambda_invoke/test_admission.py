@@ -41,6 +41,22 @@ async def test_the_limit_never_falls_below_one() -> None:
     assert admission.in_flight == 1
 
 
+async def test_nobody_is_let_in_at_once_before_those_who_wait_but_who_waited_before() -> None:
+    admission = Admission()
+    assert admission.enter_now()
+    admission.throttled()
+    assert admission.enter_now()
+    assert not admission.enter_now(first=True), "there is no room"
+    waiting = asyncio.create_task(admission.enter(5))
+    await asyncio.sleep(0)
+    assert admission.waiting == 1
+    assert not admission.enter_now()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    admission.succeeded()
+    assert admission.enter_now(first=True)
+
+
 async def test_waiting_is_in_order_of_arrival_but_for_those_who_waited_before() -> None:
     admission = Admission()
     await admission.enter(0)

@@ -208,6 +208,7 @@ async def stage(
         code=(tmp_path, *proxy_configuration.code),
         reserved_concurrency=1,
         environment={
+            **proxy_configuration.environment,
             "ODM_PROXY_MONGODB_URI": f"{mongod_uri}{separator}appName={APP_NAME}",
             "ODM_PROXY_POLICY": '{"databases": ["*"]}',
             "DIRECTION": str(direction),

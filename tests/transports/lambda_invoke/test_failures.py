@@ -6,6 +6,7 @@ import bson
 import pytest
 
 from transports.endpoint.backend import Request
+from transports.errors import ConnectionLost
 from transports.lambda_invoke.envelope import FailureResult
 from transports.lambda_invoke.failures import (
     function_failure,
@@ -13,7 +14,7 @@ from transports.lambda_invoke.failures import (
     protocol_failure,
     section_zero,
 )
-from transports.lambda_invoke.invoker import InvokeError
+from transports.lambda_invoke.invoke_errors import InvokeError, Kind
 
 
 def request(name: str, **fields: Any) -> Request:
@@ -39,7 +40,7 @@ IN_TRANSACTION = {**TXN, "autocommit": False}
     ],
 )
 def test_labels_are_those_of_a_network_error_of_that_command(
-    kind: str, command: Request, labels: tuple[str, ...]
+    kind: Kind, command: Request, labels: tuple[str, ...]
 ) -> None:
     error = invoke_failure(InvokeError(kind, "it broke", "unknown"), "db-proxy", command)
     assert error.labels == labels
@@ -47,14 +48,53 @@ def test_labels_are_those_of_a_network_error_of_that_command(
 
 
 @pytest.mark.parametrize("kind", ["refused", "too_large", "reply_too_large"])
-def test_what_ends_the_same_way_again_has_no_labels(kind: str) -> None:
+def test_what_ends_the_same_way_again_has_no_labels(kind: Kind) -> None:
     error = invoke_failure(InvokeError(kind, "no", "no"), "db-proxy", request("insert", **TXN))
     assert error.labels == ()
 
 
-def test_a_throttle_is_an_overload_that_may_be_repeated() -> None:
-    error = invoke_failure(InvokeError("throttled", "slow down", "no"), "p", request("find"))
-    assert error.labels == ("SystemOverloadedError", "RetryableError")
+@pytest.mark.parametrize(
+    ("command", "labels"),
+    [
+        (request("find"), ()),
+        (request("insert", **TXN), ("RetryableWriteError",)),
+        (request("insert", **IN_TRANSACTION), ("TransientTransactionError",)),
+        (None, ()),
+    ],
+)
+def test_a_throttle_is_an_overload_that_may_be_repeated(
+    command: Request | None, labels: tuple[str, ...]
+) -> None:
+    error = invoke_failure(InvokeError("throttled", "slow down", "no"), "p", command)
+    assert (error.code, error.code_name) == (462, "IngressRequestRateLimitExceeded")
+    assert error.labels == ("SystemOverloadedError", "RetryableError", *labels)
+
+
+def test_a_throttle_after_the_command_ran_is_no_overload() -> None:
+    """A driver repeats whatever was overloaded: it did not run."""
+    throttled = InvokeError("throttled", "slow down", "yes")
+    assert invoke_failure(throttled, "p", request("getMore")).labels == ()
+    assert invoke_failure(throttled, "p", request("update")).code == 6
+    assert invoke_failure(throttled, "p", request("update", **TXN)).labels == (
+        "RetryableWriteError",
+    )
+
+
+def test_a_throttle_beyond_the_commands_time_limit_is_not_to_be_repeated() -> None:
+    expired = InvokeError("expired", "too late", "no")
+    for command in (request("find"), request("insert", **TXN), None):
+        error = invoke_failure(expired, "p", command)
+        assert (error.code, error.code_name) == (50, "MaxTimeMSExpired")
+        assert error.labels == ("SystemOverloadedError",)
+
+
+@pytest.mark.parametrize("kind", ["refused", "too_large", "reply_too_large"])
+def test_a_commit_whose_answer_is_lost_for_good_has_an_unknown_result(kind: Kind) -> None:
+    commit = request("commitTransaction", **IN_TRANSACTION)
+    lost = invoke_failure(InvokeError(kind, "lost", "yes"), "p", commit)
+    assert lost.labels == ("UnknownTransactionCommitResult",)
+    assert invoke_failure(InvokeError(kind, "no", "no"), "p", commit).labels == ()
+    assert protocol_failure("what?", "p", commit).labels == ("UnknownTransactionCommitResult",)
 
 
 def test_the_words_name_function_command_cause_and_outcome() -> None:
@@ -71,10 +111,24 @@ def test_a_failure_in_the_function_keeps_its_code() -> None:
     failure = FailureResult(18, "AuthenticationFailed", "bad password", "no")
     error = function_failure(failure, "p", request("insert", **TXN))
     assert (error.code, error.code_name, error.labels) == (18, "AuthenticationFailed", ())
-    unreachable = FailureResult(6, "HostUnreachable", "gone", "unknown")
-    assert function_failure(unreachable, "p", request("insert", **TXN)).labels == (
-        "RetryableWriteError",
-    )
+
+
+def test_a_connection_that_broke_behind_the_function_breaks_here() -> None:
+    broken = FailureResult(6, "HostUnreachable", "gone", "unknown")
+    error = function_failure(broken, "p", request("insert", **TXN))
+    assert isinstance(error, ConnectionLost)
+    assert error.labels == ("RetryableWriteError",)
+    assert not isinstance(function_failure(broken, "p", None), ConnectionLost)
+
+
+def test_a_server_that_was_not_reached_is_left_for_another_in_words() -> None:
+    unreachable = FailureResult(6, "HostUnreachable", "no answer", "no")
+    error = function_failure(unreachable, "p", request("insert", **TXN))
+    assert not isinstance(error, ConnectionLost)
+    assert (error.code, error.code_name) == (91, "ShutdownInProgress")
+    assert error.labels == ("RetryableWriteError",)
+    assert error.message.endswith("no answer. It did not run.")
+    assert function_failure(unreachable, "p", None).code == 6
 
 
 def test_a_foreign_response_is_a_protocol_error() -> None:

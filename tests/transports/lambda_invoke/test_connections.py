@@ -1,0 +1,232 @@
+"""One invoke is one request, whatever AWS's configuration says; none on a stale connection."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.transports.lambda_invoke import faulty_relay as faults
+from tests.transports.lambda_invoke.faulty_relay import FaultyRelay
+from transports.lambda_invoke import connections
+from transports.lambda_invoke.invoke_errors import InvokeError
+from transports.lambda_invoke.invoker import Invoker
+from transports.lambda_invoke.options import LambdaOptions
+
+OK = faults.answered(b'"ok"')
+
+
+@pytest_asyncio.fixture
+async def service() -> AsyncIterator[FaultyRelay]:
+    async with FaultyRelay("http://127.0.0.1:1") as opened:
+        yield opened
+
+
+def options(service: FaultyRelay) -> LambdaOptions:
+    return LambdaOptions(function="p", endpoint=service.url, throttle_timeout_s=0.0001)
+
+
+async def invoke(invoker: Invoker) -> bytes:
+    async with asyncio.timeout(10):
+        return await invoker.invoke(b"{}", timeout_s=5)
+
+
+async def failed(invoker: Invoker) -> InvokeError:
+    with pytest.raises(InvokeError) as caught:
+        await invoke(invoker)
+    return caught.value
+
+
+@pytest.mark.parametrize("mode", ["legacy", "standard", "adaptive"])
+@pytest.mark.parametrize("source", ["environment", "file"])
+async def test_botocore_repeats_nothing_whatever_it_is_configured_to(
+    service: FaultyRelay, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str, source: str
+) -> None:
+    if source == "environment":
+        monkeypatch.setenv("AWS_RETRY_MODE", mode)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "7")
+    else:
+        file = tmp_path / "config"
+        file.write_text(f"[default]\nretry_mode = {mode}\nmax_attempts = 7\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    async with Invoker(options(service)) as invoker:
+        for fault, kind in (
+            (faults.refused(500, "ServiceException"), "network"),
+            (faults.answered(b"", status=502), "network"),
+            (faults.answered(b"", status=503), "network"),
+            (faults.throttled, "throttled"),
+            (faults.reset_before, "network"),
+            (faults.refused(403, "RequestExpired"), "refused"),
+            (faults.refused(400, "ThrottlingException"), "refused"),
+        ):
+            service.invokes.clear()
+            service.on("", fault)
+            assert (await failed(invoker)).kind == kind
+            assert service.invokes.total() == 1
+
+
+async def test_a_time_out_is_not_repeated(service: FaultyRelay) -> None:
+    async with Invoker(options(service)) as invoker:
+        service.on("", OK)
+        await invoke(invoker)
+        service.invokes.clear()
+        service.on("", faults.silent)
+        with pytest.raises(InvokeError) as caught:
+            await invoker.invoke(b"{}", timeout_s=0.05)
+        assert (caught.value.kind, caught.value.ran) == ("timeout", "unknown")
+        assert service.invokes.total() == 1
+
+
+async def test_a_request_on_a_connection_that_is_closed_as_it_arrives_is_not_repeated(
+    service: FaultyRelay,
+) -> None:
+    """aiohttp repeats idempotent methods on a kept connection; a POST is none."""
+
+    async def closed(exchange: faults.Exchange) -> None:
+        exchange.close()
+
+    async with Invoker(options(service)) as invoker:
+        service.on("", OK)
+        await invoke(invoker)
+        for large in (False, True):
+            service.invokes.clear()
+            service.on("", closed)
+            with pytest.raises(InvokeError) as caught:
+                await invoker.invoke(b" " * (2_000_000 * large) + b"{}", timeout_s=5)
+            assert (caught.value.kind, caught.value.ran) == ("network", "unknown")
+            assert service.invokes.total() == 1
+
+
+async def answered_and_closed(exchange: faults.Exchange) -> None:
+    await OK(exchange)
+    exchange.close()
+
+
+async def test_a_connection_that_the_service_closed_is_not_used_again(
+    service: FaultyRelay,
+) -> None:
+    async with Invoker(options(service)) as invoker:
+        for expected in (1, 2, 3):
+            service.on("", answered_and_closed)
+            assert await invoke(invoker) == b'"ok"'
+            assert service.connections == expected
+            await service.idle()
+            for _ in range(3):  # the event loop looks at its sockets
+                await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("size", [2, 900_000, 2_000_000])
+async def test_a_connection_that_is_closed_while_it_is_taken_did_not_carry_the_request(
+    service: FaultyRelay, size: int
+) -> None:
+    """The end has arrived, and the event loop has not looked yet."""
+    async with Invoker(options(service)) as invoker:
+        service.on("", answered_and_closed)
+        await invoke(invoker)
+        await service.idle()
+        service.invokes.clear()
+        with pytest.raises(InvokeError) as caught:
+            await invoker.invoke(b" " * size + b"{}", timeout_s=5)
+        assert (caught.value.kind, caught.value.ran) == ("network", "no")
+        assert "closed before the request was sent" in caught.value.message
+        assert service.invokes.total() == 0
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    service: FaultyRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped for minutes; the clock is the pool's own."""
+    async with Invoker(options(service)) as invoker:
+        service.on("", OK, times=3)
+        await invoke(invoker)
+        await invoke(invoker)
+        assert service.connections == 1
+        monkeypatch.setattr(
+            "aiohttp.connector.monotonic", lambda: time.monotonic() + connections.KEEPALIVE_S + 1
+        )
+        await invoke(invoker)
+        assert service.connections == 2
+
+
+@pytest.mark.parametrize("jump_s", [3600, -3600])
+async def test_connections_are_made_anew_when_the_wall_clock_has_jumped(
+    service: FaultyRelay, monkeypatch: pytest.MonkeyPatch, jump_s: int
+) -> None:
+    """A machine that was suspended: the monotonic clock stood still."""
+    async with Invoker(options(service)) as invoker:
+        service.on("", OK, times=100)
+        await invoke(invoker)
+        wall_clock = time.time
+        monkeypatch.setattr(connections, "_wall_clock_lead", lambda: jump_s + _lead(wall_clock))
+        await asyncio.gather(*[invoke(invoker) for _ in range(5)])
+        assert 2 <= service.connections <= 6
+        before = service.connections
+        await invoke(invoker)
+        assert service.connections == before, "once"
+
+
+def _lead(wall_clock: object) -> float:
+    assert callable(wall_clock)
+    return float(wall_clock()) - time.monotonic()
+
+
+async def test_what_is_under_way_when_the_wall_clock_jumps_is_not_broken_off(
+    service: FaultyRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(exchange: faults.Exchange) -> None:
+        arrived.set()
+        await release.wait()
+        await OK(exchange)
+
+    async with Invoker(options(service)) as invoker:
+        service.on("", slow)
+        under_way = asyncio.create_task(invoke(invoker))
+        await arrived.wait()
+        lead = connections._wall_clock_lead()
+        monkeypatch.setattr(connections, "_wall_clock_lead", lambda: lead + 3600)
+        service.on("", OK)
+        assert await invoke(invoker) == b'"ok"'
+        release.set()
+        assert await under_way == b'"ok"'
+
+
+async def test_without_credentials_nothing_is_sent(
+    service: FaultyRelay, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(LambdaOptions, "is_local", False)
+    remote = LambdaOptions(function="p", region="eu-central-1", endpoint=service.url)
+    async with Invoker(remote) as invoker:
+        error = await failed(invoker)
+    assert (error.kind, error.ran) == ("refused", "no")
+    assert "credentials" in error.message
+    assert service.invokes.total() == 0
+
+
+async def test_a_region_that_is_none_is_not_reached() -> None:
+    nowhere = LambdaOptions(function="p", region="eu-nowhere-7", endpoint=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "x")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+            patch.delenv(name, raising=False)
+        async with Invoker(nowhere) as invoker:
+            error = await failed(invoker)
+    assert (error.kind, error.ran) == ("network", "no")
+    assert "lambda.eu-nowhere-7.amazonaws.com" in error.message
+
+
+async def test_a_redirect_is_an_answer_that_nobody_understands(service: FaultyRelay) -> None:
+    service.on("", faults.answered(b"", status=301))
+    async with Invoker(options(service)) as invoker:
+        assert (await failed(invoker)).ran == "no"
