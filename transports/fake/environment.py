@@ -10,10 +10,21 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from transports.fake.collation import Collation
-from transports.fake.errors import DUPLICATE_KEY, INVALID_NAMESPACE, CommandFailure, unsupported
+from transports.fake.errors import (
+    BAD_VALUE,
+    DUPLICATE_KEY,
+    INVALID_NAMESPACE,
+    NAMESPACE_NOT_FOUND,
+    CommandFailure,
+    unsupported,
+)
+from transports.fake.geo.geo_near import read_geo_near
+from transports.fake.matcher import compile_filter
 from transports.fake.namespaces import check_writable
 from transports.fake.operation import Operation
+from transports.fake.plan import nearest
 from transports.fake.sizes import check_built, check_inserted, check_updated, check_upserted
+from transports.fake.stages.streams import put
 from transports.fake.statistics import collection_statistics, index_statistics
 from transports.fake.storage import Collection, CollectionView
 from transports.fake.values import Document, hash_key
@@ -21,7 +32,7 @@ from transports.fake.wire import encode_reply
 from transports.fake.writes import insert_document, refuse_view, with_id
 
 ANSWERED_SOURCES: Final = frozenset(
-    {"$collStats", "$currentOp", "$indexStats", "$listLocalSessions", "$listSessions"}
+    {"$collStats", "$currentOp", "$geoNear", "$indexStats", "$listLocalSessions", "$listSessions"}
 )
 
 _TEMPORARY: Final = "tmp.agg_out."
@@ -58,6 +69,8 @@ class OperationEnvironment:
 
     def source(self, stage: str, spec: Any) -> Iterable[Document]:
         """Yield what a stage that reports on the storage or the server yields."""
+        if stage == "$geoNear":
+            return self._geo_near(spec)
         if stage not in ANSWERED_SOURCES:
             raise unsupported(f"the stage {stage}")
         operation = self._operation
@@ -78,6 +91,33 @@ class OperationEnvironment:
         if stage == "$collStats" and view is not None:
             return [collection_statistics(operation, view.collection, spec)]
         raise unsupported(f"the stage {stage}")
+
+    def _geo_near(self, spec: Any) -> Iterable[Document]:
+        """Yield a collection's documents by their distance."""
+        operation, namespace = self._operation, f"{self.database}.{self.collection}"
+        view = operation.find(self.collection, self.database)
+
+        def patterns() -> list[Document]:
+            if view is None:
+                raise CommandFailure(
+                    NAMESPACE_NOT_FOUND,
+                    f"$geoNear requires a geo index to run, but {namespace} does not exist",
+                )
+            return [index.pattern for index in view.collection.indexes.values()]
+
+        wanted = read_geo_near(spec, patterns, namespace)
+        assert view is not None  # patterns() has looked
+        matcher = compile_filter(
+            wanted.query, collation=self.collation, let=self.variables, now=self.now
+        )
+        if matcher.near is not None:
+            raise CommandFailure(BAD_VALUE, "Too many geoNear expressions")
+        for distance, place, (_, document) in nearest(view, wanted.near):
+            if matcher(document):
+                found = put(document, wanted.distance_field, distance * wanted.multiplier)
+                if wanted.include_locs is not None:
+                    found = put(found, wanted.include_locs, place)
+                yield found
 
     def write_out(self, database: str, collection: str, documents: Iterable[Document]) -> None:
         """Replace a collection by the documents, keeping its indexes and options."""

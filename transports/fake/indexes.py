@@ -15,6 +15,7 @@ from typing import Any, Final
 from transports.fake.bson_text import render
 from transports.fake.collation import Collation, compile_collation
 from transports.fake.errors import DUPLICATE_KEY, CommandFailure
+from transports.fake.geo.index_keys import geo_check
 from transports.fake.index_order import Order
 from transports.fake.matcher import Matcher, compile_filter
 from transports.fake.values import MISSING, Document, hash_key
@@ -60,6 +61,7 @@ class Index:
         self.serves_lookups = not (kinds - {"hashed"}) and not any(
             field.endswith("$**") for field in self.fields
         )
+        self._check_geo = geo_check(spec)
         self.multikey = False
         self.entries: dict[Hashable, int | dict[int, None]] = {}
         self.leading: dict[Hashable, int | dict[int, None]] | None = (
@@ -81,6 +83,8 @@ class Index:
             CommandFailure: 171 for two arrays in one compound key.
         """
         if not self.serves_lookups:
+            if self._check_geo is not None:
+                self._check_geo(document)
             return []
         if self._flat and self.partial is None and not self.sparse:
             value = document.get(self._single, None)  # type: ignore[arg-type]  # set when _flat

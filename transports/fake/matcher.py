@@ -8,7 +8,7 @@ Spec: https://www.mongodb.com/docs/manual/reference/operator/query/
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from bson import DatetimeMS, Regex
@@ -16,6 +16,7 @@ from bson import DatetimeMS, Regex
 from transports.fake.collation import Collation
 from transports.fake.errors import CommandFailure, unsupported
 from transports.fake.expressions import compile_expression
+from transports.fake.geo.operators import NEAR, Near, read_near
 from transports.fake.matcher_node import (
     Group,
     Node,
@@ -63,12 +64,19 @@ class Matcher:
     Attributes:
         query: the filter as it was given.
         predicate: ``(document, variables) -> bool``, for variables that differ between runs.
+        near: its ``$near``, which an index has to answer and which orders the documents.
     """
 
     def __init__(
-        self, query: Mapping[str, Any], node: Node, variables: Variables, binary: bool
+        self,
+        query: Mapping[str, Any],
+        node: Node,
+        variables: Variables,
+        binary: bool,
+        near: Near | None = None,
     ) -> None:
         self.query = query
+        self.near = near
         self.predicate = node.test
         self._locate = node.locate
         self._variables = variables
@@ -200,12 +208,16 @@ class Scope:
         collation: how strings compare.
         names: variables that ``$expr`` may use.
         nested: inside ``$elemMatch``, where ``$expr`` and ``$text`` are refused.
+        alternative: inside ``$or`` or ``$nor``, where ``$near`` is refused.
+        near: every ``$near`` met.
         context: the same for the operators of fields.
     """
 
     collation: Collation | None
     names: frozenset[str] = frozenset()
     nested: bool = False
+    alternative: bool = False
+    near: list[Near] = field(default_factory=list)
     context: Context = field(init=False)
 
     def __post_init__(self) -> None:
@@ -235,12 +247,13 @@ def and_(operand: Any, scope: Scope) -> Node:
 
 def or_(operand: Any, scope: Scope) -> Node:
     """``$or``: https://www.mongodb.com/docs/manual/reference/operator/query/or/."""
-    return disjunction(_members("$or", operand, scope))
+    return disjunction(_members("$or", operand, replace(scope, alternative=True)))
 
 
 def nor(operand: Any, scope: Scope) -> Node:
     """``$nor``: https://www.mongodb.com/docs/manual/reference/operator/query/nor/."""
-    return negation([disjunction(_members("$nor", operand, scope))])
+    members = _members("$nor", operand, replace(scope, alternative=True))
+    return negation([disjunction(members)])
 
 
 def expr(operand: Any, scope: Scope) -> Node:
@@ -338,6 +351,8 @@ def compile_node(query: Mapping[str, Any], scope: Scope) -> Node:
 
 def _field(name: str, value: Any, scope: Scope) -> list[tuple[str, Node]]:
     path = split(name)
+    if is_operators(value) and not value.keys().isdisjoint(NEAR):
+        return [("$near", _near(name, value, scope))]
     conditions = compile_condition(value, scope.context)
     operators = value if is_operators(value) else {"$eq": value}
     names = [_sorted_as(operator, operators) for operator in operators if operator != "$options"]
@@ -345,6 +360,17 @@ def _field(name: str, value: Any, scope: Scope) -> list[tuple[str, Node]]:
         (operator, Group([condition]).on(path))
         for operator, condition in zip(names, conditions, strict=True)
     ]
+
+
+def _near(name: str, operators: Mapping[str, Any], scope: Scope) -> Node:
+    """``$near``: https://www.mongodb.com/docs/manual/reference/operator/query/near/."""
+    near = read_near(name, next(key for key in operators if key in NEAR), operators)
+    if scope.alternative or scope.nested:
+        raise bad_value("geo $near must be top-level expr")
+    if scope.near:
+        raise bad_value("Too many geoNear expressions")
+    scope.near.append(near)
+    return predicate(lambda document, variables: near.distance(document) is not None)
 
 
 def _sorted_as(operator: str, operators: Mapping[str, Any]) -> str:
@@ -376,4 +402,6 @@ def compile_filter(
     scope = Scope(collation, frozenset(variables).union(names))
     if now is not None:
         variables["NOW"] = now
-    return Matcher(query, compile_node(query, scope), variables, collation is None)
+    node = compile_node(query, scope)
+    near = scope.near[0] if scope.near else None
+    return Matcher(query, node, variables, collation is None, near)

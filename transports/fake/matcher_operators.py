@@ -19,6 +19,7 @@ from bson import Binary, Decimal128, Int64, Regex
 from transports.fake.collation import Collation
 from transports.fake.compare import equals, inequality, is_in
 from transports.fake.errors import BAD_VALUE, FAILED_TO_PARSE, CommandFailure, unsupported
+from transports.fake.geo.operators import GEO_OPERATORS, NEAR
 from transports.fake.matcher_node import Group, Leaf
 from transports.fake.matcher_regex import check_options, compile_bson, compile_pattern
 from transports.fake.paths import Test
@@ -89,12 +90,6 @@ def compile_operators(operators: Mapping[str, Any], context: Context) -> list[Co
 
 UNSUPPORTED: Final = frozenset(
     {
-        "$near",
-        "$nearSphere",
-        "$geoNear",
-        "$geoWithin",
-        "$within",
-        "$geoIntersects",
         "$_internalSchemaType",
     }
 )
@@ -175,6 +170,15 @@ def truthy(value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     return value if type(value) in (int, float, Int64) else value.to_decimal()
+
+
+def _geo(name: str) -> Operator:
+    read = GEO_OPERATORS[name]
+    return lambda operand, siblings, context: Leaf(read(name, operand))
+
+
+def _near_inside(operand: Any, siblings: Mapping[str, Any], context: Context) -> Condition:
+    raise bad_value("geo $near must be top-level expr")
 
 
 TYPE_ALIASES: Final[dict[str, int]] = {
@@ -458,4 +462,6 @@ FIELD_OPERATORS: Final[dict[str, Operator]] = {
     "$bitsAllClear": _bit_test("$bitsAllClear", lambda bits, mask: bits & mask == 0),
     "$bitsAnySet": _bit_test("$bitsAnySet", lambda bits, mask: bits & mask != 0),
     "$bitsAnyClear": _bit_test("$bitsAnyClear", lambda bits, mask: bits & mask != mask),
+    **{name: _geo(name) for name in GEO_OPERATORS},
+    **dict.fromkeys(NEAR, _near_inside),
 }

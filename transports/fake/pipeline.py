@@ -102,6 +102,8 @@ def compile_stages(pipeline: Sequence[Any], context: Context) -> CompiledStages:
     """Compile the stages of a pipeline or sub-pipeline into one function."""
     if type(pipeline) is not list:
         raise CommandFailure(TYPE_MISMATCH, "'pipeline' option must be specified as an array")
+    if {"$match": {}} in pipeline[:1] and "$geoNear" in dict(*pipeline[1:2]):
+        pipeline = pipeline[1:]  # as the server's optimizer does
     stages = []
     pushed_down = context.inside is None
     for position, given in enumerate(pipeline):
@@ -143,7 +145,9 @@ def _check_place(name: str, position: int, length: int, context: Context) -> Non
         )
     if name in _WRITERS and position != length - 1:
         raise CommandFailure(40601, f"{name} can only be the final stage in the pipeline")
-    if (name in SOURCES or name == "$documents") and position != 0:
+    if name == "$geoNear" and position:
+        raise CommandFailure(40603, "$geoNear was not the first stage in the pipeline.")
+    if (name in SOURCES or name == "$documents") and position:
         raise CommandFailure(40602, f"{name} is only valid as the first stage in a pipeline.")
 
 

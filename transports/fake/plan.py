@@ -13,6 +13,7 @@ from typing import Any, Final
 from transports.fake.bson_text import render_document
 from transports.fake.collation import Collation
 from transports.fake.errors import BAD_VALUE, INDEX_NOT_FOUND, CommandFailure
+from transports.fake.geo.operators import Near
 from transports.fake.index_order import range_of
 from transports.fake.indexes import Index
 from transports.fake.matcher import Matcher
@@ -22,6 +23,7 @@ from transports.fake.values import MISSING, Document, hash_key, sort_key
 Candidate = tuple[int, Document]
 
 _MIN_MAX_WITHOUT_HINT: Final = 51173
+_NO_QUERY_EXECUTION_PLANS: Final = 291
 _UNINDEXED: Final = frozenset(
     {"$near", "$nearSphere", "$geoWithin", "$geoIntersects", "$size", "$mod", "$bitsAllSet"}
 )
@@ -38,12 +40,16 @@ def candidates(
 ) -> Iterable[Candidate]:
     """Return the records that may match, as a list that later writes do not change.
 
+    A ``$near`` gives them in the order of their distance.
+
     Args:
         query: the filter document, to find the index in whose order the server would answer.
 
     Raises:
-        CommandFailure: 2 for a hint that names no index.
+        CommandFailure: 2 for a hint that names no index, 291 if no index answers a ``$near``.
     """
+    if matcher.near is not None:
+        return [candidate for _, _, candidate in nearest(view, matcher.near)]
     if hint:
         return _hinted(view, hint)
     bounds = matcher.index_bounds()
@@ -57,6 +63,31 @@ def candidates(
         if condition is not MISSING and _serves_range(index, condition, collation):
             return index_scan(view, index, condition)
     return list(view.scan())
+
+
+def nearest(view: CollectionView, near: Near) -> list[tuple[float, Any, Candidate]]:
+    """Return ``(distance, place, record)`` of the documents in range, the nearest first.
+
+    Raises:
+        CommandFailure: 291 if there is no index for it.
+    """
+    path = ".".join(near.path)
+    if not any(
+        index.pattern.get(path) in near.index_kinds for index in view.collection.indexes.values()
+    ):
+        raise CommandFailure(
+            _NO_QUERY_EXECUTION_PLANS,
+            f"error processing query: ns={view.collection.namespace}Tree: {near}\nSort: {{}}\n"
+            "Proj: {}\n planner returned error :: caused by :: unable to find index for $geoNear "
+            "query",
+        )
+    found: list[tuple[float, Any, Candidate]] = []
+    for record, document in view.scan():
+        measured = near.distance(document)
+        if measured is not None:
+            found.append((*measured, (record, document)))
+    found.sort(key=lambda entry: entry[0])
+    return found
 
 
 def check_text_index(view: CollectionView | None, query: Document) -> None:

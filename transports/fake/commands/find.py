@@ -184,13 +184,18 @@ class _Query:
             and not (type(id_) is dict and any(key.startswith("$") for key in id_))
         )
 
+    @property
+    def may_sort_by_index(self) -> bool:
+        """Whether nothing else than a sort asks for an index."""
+        return self.matcher.near is None and not self.matcher.index_bounds()
+
     def stored(self, view: CollectionView) -> Iterable[tuple[int, Document]]:
         """Return the records to look at."""
         command = self.command
         if command.get("min") or command.get("max"):
             return bounded(view, command.get("hint"), command.get("min"), command.get("max"))
         hint = command.get("hint")
-        if self.sort is not None and not hint and not self.matcher.index_bounds():
+        if self.sort is not None and not hint and self.may_sort_by_index:
             order = sorting_index(view, command["sort"])
             if order is not None and self.collation is None:
                 self.sort = None

@@ -28,7 +28,12 @@ def compile_match(spec: Any, context: Context) -> Matcher:
     """Compile the filter of a ``$match``."""
     if type(spec) is not dict:
         raise CommandFailure(15959, "the match filter must be an expression in an object")
-    return compile_filter(spec, collation=context.collation, names=context.names)
+    matcher = compile_filter(spec, collation=context.collation, names=context.names)
+    if matcher.near is not None:
+        raise CommandFailure(
+            5626500, "$geoNear, $near, and $nearSphere are not allowed in this context"
+        )
+    return matcher
 
 
 def match(spec: Any, context: Context) -> Stage:
