@@ -48,6 +48,7 @@ class Kind:
         choose: from the worker and the operation's id to its effects.
         run: does it; what it returns is JSON.
         in_transaction: an error means that a transaction was aborted, or its commit failed.
+        compound: several commands without a transaction: an error is about one of them only.
         limit_s: taking longer is hanging.
         possible: whether the worker can do it now.
         done: what the worker remembers of one that was acknowledged.
@@ -58,6 +59,7 @@ class Kind:
     choose: Callable[[Worker, str], Effects]
     run: Callable[[Worker, str, Effects], Awaitable[Result]]
     in_transaction: bool = False
+    compound: bool = False
     limit_s: float = 60.0
     possible: Callable[[Worker], bool] = _always
     done: Callable[[Worker, Effects, Result], None] = _nothing
@@ -314,7 +316,7 @@ KINDS = (
     Kind(name="increment", weight=14, choose=_counter, run=_increment),
     Kind(name="find and increment", weight=10, choose=_counter, run=_find_and_increment),
     Kind(name="repository increment", weight=6, choose=_counter, run=_repository_increment),
-    Kind(name="ordered bulk", weight=8, choose=_bulk_effects, run=_bulk),
+    Kind(name="ordered bulk", weight=8, choose=_bulk_effects, run=_bulk, compound=True),
     Kind(name="insert", weight=10, choose=_one_document, run=_insert, done=_remember),
     Kind(
         name="repository insert",

@@ -83,7 +83,9 @@ class Worker:
         except PyMongoError as error:
             self._journal.end(
                 operation,
-                outcome_of(error, in_transaction=kind.in_transaction),
+                "unknown"
+                if kind.compound
+                else outcome_of(error, in_transaction=kind.in_transaction),
                 error=describe(error),
                 unexpected=is_unexpected(error),
             )
