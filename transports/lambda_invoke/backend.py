@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import bson
+from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
 from transports.endpoint.backend import Deployment, Member, Request
+from transports.endpoint.handshake import CODEC_OPTIONS
 from transports.lambda_invoke.cursors import BatchSizes
 from transports.lambda_invoke.envelope import (
     CancelItem,
@@ -86,15 +88,23 @@ class LambdaBackend:
             raise invoke_failure(error, self._options.display_name, None) from error
         match result:
             case MembersResult(members) if members:
-                return Deployment(
-                    members=tuple(
-                        Member(address=address, hello=bson.decode(hello))
-                        for address, hello in members
-                    )
-                )
+                return Deployment(members=self._members(members))
             case FailureResult():
                 raise function_failure(result, self._options.display_name, None)
         raise protocol_failure("the function described no server", self._options.display_name, None)
+
+    def _members(self, members: Sequence[tuple[str, bytes]]) -> tuple[Member, ...]:
+        try:
+            return tuple(
+                Member(address=address, hello=dict(bson.decode(hello, CODEC_OPTIONS)))
+                for address, hello in members
+            )
+        except Exception as error:  # of many kinds; their words may quote what they read
+            raise protocol_failure(
+                f"a server's hello is not a BSON document: {type(error).__name__}",
+                self._options.display_name,
+                None,
+            ) from None
 
     async def run(self, request: Request) -> bytes:
         """Run one command through the function."""
@@ -157,7 +167,7 @@ class LambdaBackend:
             return
         try:
             lsid = section_zero(request.message).get("lsid")
-        except ValueError:
+        except (ValueError, BSONError):
             return
         if not isinstance(lsid, RawBSONDocument):
             return

@@ -15,7 +15,7 @@ import struct
 from collections import OrderedDict
 
 from transports.endpoint.backend import Request
-from transports.endpoint.elements import DOCUMENT, MalformedDocument, elements, find
+from transports.endpoint.elements import DOCUMENT, INT64, MalformedDocument, elements, find
 from transports.endpoint.replies import cursor_id
 
 BATCH_BYTES = 3_000_000
@@ -45,7 +45,9 @@ class BatchSizes:
             fields = {element.name: element for element in elements(message, _SECTION)}
         except MalformedDocument:
             return message  # the server will say so
-        cursor = fields[b"getMore"]
+        cursor = fields.get(b"getMore")
+        if cursor is None or cursor.type != INT64:  # section 0 is not the first; no cursor's id
+            return message
         number = int.from_bytes(message[cursor.start : cursor.end], "little", signed=True)
         size = self._sizes.get((request.server, number))
         if size is None or b"batchSize" in fields:

@@ -13,7 +13,7 @@ import asyncio
 import io
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from transports.endpoint.backend import Request
 from transports.lambda_invoke.connections import Attempt, Connections
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # aiohttp wants larger bodies as files, which it sends piece by piece.
 _LARGE_BODY_BYTES = 2**20 - 1
+_PIECE_BYTES = 2**18
 
 
 @dataclass(slots=True)
@@ -98,6 +99,8 @@ class Invoker:
                     failed, body = await self._post(client, payload)
             except TimeoutError as error:
                 raise _too_late(timeout_s, attempt) from error
+            except InvokeError:
+                raise
             except Exception as error:  # of the SDK, its HTTP client, its parsers
                 hint = " Is 'odm local' running there?" if self._options.is_local else ""
                 failure = translate(error, sent=attempt.sent, hint=hint)
@@ -114,11 +117,25 @@ class Invoker:
         response = await client.invoke(**self._target, Payload=body_or_file)
         stream = response["Payload"]
         try:
-            body: bytes = await stream.read()
+            body = await _read(stream)
         except BaseException:  # the SDK leaves a connection open whose response was not read
             stream.close()
             raise
         return "FunctionError" in response, body
+
+
+async def _read(stream: Any) -> bytes:
+    """Return a response's body; one that is longer than AWS Lambda's can be is not read on."""
+    body = bytearray()
+    while chunk := await stream.read(_PIECE_BYTES):
+        body += chunk
+        if len(body) > MAX_PAYLOAD_BYTES:
+            raise InvokeError(
+                "reply_too_large",
+                f"the response is longer than AWS Lambda's {MAX_PAYLOAD_BYTES:,} bytes",
+                "unknown",
+            )
+    return bytes(body)
 
 
 def _too_late(timeout_s: float, attempt: Attempt) -> InvokeError:

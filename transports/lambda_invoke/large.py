@@ -12,7 +12,15 @@ from uuid import uuid4
 
 from transports.endpoint.backend import Request
 from transports.errors import CarriageError
-from transports.lambda_invoke.bodies import Body, BodyError, compress, decompress, fits, split
+from transports.lambda_invoke.bodies import (
+    MAX_BODY_BYTES,
+    Body,
+    BodyError,
+    compress,
+    decompress,
+    fits,
+    split,
+)
 from transports.lambda_invoke.envelope import (
     DiscardItem,
     FailureResult,
@@ -90,6 +98,9 @@ class LargeBodies:
             for part in range(body.parts):
                 [result] = await self._exchange([FetchItem(body.staged, part)], request)
                 whole += self._part(result, request)
+                if len(whole) > MAX_BODY_BYTES:
+                    message = f"the reply is longer than {MAX_BODY_BYTES:,} bytes"
+                    raise protocol_failure(message, self._function, request)
         except InvokeError as error:
             raise InvokeError(error.kind, error.message, "yes") from error
         # The reply is here: what becomes of its parts is no reason to lose it, and they expire.

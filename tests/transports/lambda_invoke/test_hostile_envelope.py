@@ -165,32 +165,9 @@ def test_what_is_not_base64_is_refused_without_repeating_it(data: str) -> None:
 
 keys = st.sampled_from(
     [
-        "odm",
-        "items",
-        "kind",
-        "server",
-        "message",
-        "ack",
-        "staged",
-        "parts",
-        "encoding",
-        "id",
-        "part",
-        "data",
-        "lsid",
-        "started_ms",
-        "replies",
-        "function",
-        "reply",
-        "members",
-        "failure",
-        "code",
-        "code_name",
-        "ran",
-        "address",
-        "hello",
-        "refusal",
-        "timeout_ms",
+        *("odm", "items", "kind", "server", "message", "ack", "staged", "parts", "encoding"),
+        *("id", "part", "data", "lsid", "started_ms", "replies", "function", "reply", "members"),
+        *("failure", "code", "code_name", "ran", "address", "hello", "refusal", "timeout_ms"),
     ]
 )
 leaves = st.one_of(
