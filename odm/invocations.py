@@ -75,6 +75,8 @@ def lambda_handler(
             so that transactions are aborted and ``finally`` blocks run; the handler raises
             TimeoutError. None: it runs until AWS Lambda stops the function.
     """
+    if any(callable(connection) for connection in connections):
+        raise TypeError("it takes connections: write @lambda_handler(connect(…))")
     runner = Runner(*connections)
 
     def decorate(
