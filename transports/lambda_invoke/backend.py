@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import bson
-from bson.errors import BSONError
-from bson.raw_bson import RawBSONDocument
 
 from transports.endpoint.backend import Deployment, Member, Request
 from transports.endpoint.handshake import CODEC_OPTIONS
+from transports.lambda_invoke.abandoned import AbandonedOperations
 from transports.lambda_invoke.cursors import BatchSizes
 from transports.lambda_invoke.envelope import (
-    CancelItem,
     CommandItem,
     DescribeItem,
     EnvelopeError,
@@ -36,21 +33,14 @@ from transports.lambda_invoke.failures import (
     function_failure,
     invoke_failure,
     protocol_failure,
-    section_zero,
 )
 from transports.lambda_invoke.invoke_errors import InvokeError
 from transports.lambda_invoke.invoker import Invoker
 from transports.lambda_invoke.large import LargeBodies
 from transports.lambda_invoke.options import MAX_FUNCTION_TIMEOUT_S, LambdaOptions
 
-_log = logging.getLogger("odm.lambda")
-
 # Waiting this much longer than the function may run lets its own time-out be heard first.
 _GRACE_S = 5.0
-# An abandoned command that is younger than this ends by itself sooner than it could be ended.
-_CANCEL_AFTER_S = 0.5
-# A clock here and a clock there: operations this close to the moment of cancelling are spared.
-_CLOCK_SKEW_MS = 250
 
 
 @dataclass(slots=True)
@@ -74,7 +64,7 @@ class LambdaBackend:
         self._invoker = invoker
         self._options = options
         self._function_timeout_s: float | None = None
-        self._cancellations: set[asyncio.Task[None]] = set()
+        self._abandoned = AbandonedOperations(self._exchange)
         self._bodies = LargeBodies(self._exchange, options.display_name)
         self._batch_sizes = BatchSizes()
         self.counters = CommandCounters()
@@ -122,7 +112,7 @@ class LambdaBackend:
         except InvokeError as error:
             raise invoke_failure(error, self._options.display_name, request) from error
         except asyncio.CancelledError:
-            self._abandon(request, started)
+            self._abandoned.add(request, started)
             raise
         match result:
             case FailureResult():
@@ -160,28 +150,6 @@ class LambdaBackend:
             return self._options.open_timeout_s
         return min(self._function_timeout_s, MAX_FUNCTION_TIMEOUT_S) + _GRACE_S
 
-    def _abandon(self, request: Request, started: float) -> None:
-        """End a long operation whose client has gone, as a server does when a connection closes."""
-        now = time.time()
-        if now - started < _CANCEL_AFTER_S:
-            return
-        try:
-            lsid = section_zero(request.message).get("lsid")
-        except (ValueError, BSONError):
-            return
-        if not isinstance(lsid, RawBSONDocument):
-            return
-        item = CancelItem(request.server, bytes(lsid.raw), int(now * 1000) - _CLOCK_SKEW_MS)
-        task = asyncio.get_running_loop().create_task(self._cancel(item))
-        self._cancellations.add(task)
-        task.add_done_callback(self._cancellations.discard)
-
-    async def _cancel(self, item: CancelItem) -> None:
-        try:
-            await self._exchange([item], None)
-        except Exception as error:  # nobody waits for the answer; the server's limits remain
-            _log.warning("an abandoned operation could not be ended: %s", error)
-
     @property
     def staged_bodies(self) -> int:
         """Messages and replies that were too large for one invoke, even compressed."""
@@ -189,8 +157,4 @@ class LambdaBackend:
 
     async def aclose(self) -> None:
         """Wait, bounded, for cancellations under way."""
-        if self._cancellations:
-            _, pending = await asyncio.wait(self._cancellations, timeout=2.0)
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
+        await self._abandoned.aclose()
