@@ -24,7 +24,6 @@ from transports.fake.namespaces import check_writable
 from transports.fake.operation import Operation
 from transports.fake.plan import nearest
 from transports.fake.sizes import check_built, check_inserted, check_updated, check_upserted
-from transports.fake.stages.streams import put
 from transports.fake.statistics import collection_statistics, index_statistics
 from transports.fake.storage import Collection, CollectionView
 from transports.fake.values import Document, hash_key
@@ -93,7 +92,7 @@ class OperationEnvironment:
         raise unsupported(f"the stage {stage}")
 
     def _geo_near(self, spec: Any) -> Iterable[Document]:
-        """Yield a collection's documents by their distance."""
+        """Return a collection's documents by their distance."""
         operation, namespace = self._operation, f"{self.database}.{self.collection}"
         view = operation.find(self.collection, self.database)
 
@@ -112,12 +111,12 @@ class OperationEnvironment:
         )
         if matcher.near is not None:
             raise CommandFailure(BAD_VALUE, "Too many geoNear expressions")
-        for distance, place, (_, document) in nearest(view, wanted.near):
-            if matcher(document):
-                found = put(document, wanted.distance_field, distance * wanted.multiplier)
-                if wanted.include_locs is not None:
-                    found = put(found, wanted.include_locs, place)
-                yield found
+        found = nearest(view, wanted.near)
+        return (
+            wanted.shown(document, distance, place)
+            for distance, place, (_, document) in found
+            if matcher(document)
+        )
 
     def write_out(self, database: str, collection: str, documents: Iterable[Document]) -> None:
         """Replace a collection by the documents, keeping its indexes and options."""

@@ -146,7 +146,9 @@ def _check_place(name: str, position: int, length: int, context: Context) -> Non
     if name in _WRITERS and position != length - 1:
         raise CommandFailure(40601, f"{name} can only be the final stage in the pipeline")
     if name == "$geoNear" and position:
-        raise CommandFailure(40603, "$geoNear was not the first stage in the pipeline.")
+        raise CommandFailure(
+            40603, "$geoNear is only valid as the first stage in an optimized pipeline"
+        )
     if (name in SOURCES or name == "$documents") and position:
         raise CommandFailure(40602, f"{name} is only valid as the first stage in a pipeline.")
 

@@ -39,6 +39,18 @@ class GeoNear:
     multiplier: float
     include_locs: Parts | None
 
+    def shown(self, document: Document, distance: float, place: Any) -> Document:
+        """Return a document with its distance, and with the place if that is wanted."""
+        result = _put(document, self.distance_field, distance * self.multiplier)
+        return result if self.include_locs is None else _put(result, self.include_locs, place)
+
+
+def _put(document: Any, parts: Parts, value: Any) -> Document:
+    result: Document = dict(document) if type(document) is dict else {}
+    name, rest = parts[0], parts[1:]
+    result[name] = _put(result.get(name), rest, value) if rest else value
+    return result
+
 
 def read_geo_near(spec: Any, patterns: Callable[[], Iterable[Document]], namespace: str) -> GeoNear:
     """Return what a ``$geoNear`` says.

@@ -33,7 +33,7 @@ def geo_check(spec: Document) -> Check | None:
     checks: list[tuple[Parts, Callable[[Any, Document], None]]] = []
     for field, kind in spec["key"].items():
         if kind == "2dsphere":
-            checks.append((split(field), _check_sphere))
+            checks.append((split(field), _sphere_check(split(field)[-1])))
         elif kind == "2d":
             bounds = (spec.get("min", _DEFAULT_BOUNDS[0]), spec.get("max", _DEFAULT_BOUNDS[1]))
             checks.append((split(field), _flat_check(*bounds)))
@@ -60,17 +60,20 @@ def _values(document: Document, path: Parts) -> list[Any]:
     return found
 
 
-def _check_sphere(value: Any, document: Document) -> None:
-    reason = _sphere_refusal(value)
-    if reason:
-        raise CommandFailure(
-            _NO_GEO_KEYS, f"Can't extract geo keys: {render_document(document)}  {reason}"
-        )
+def _sphere_check(name: str) -> Callable[[Any, Document], None]:
+    def check(value: Any, document: Document) -> None:
+        reason = _sphere_refusal(name, value)
+        if reason:
+            raise CommandFailure(
+                _NO_GEO_KEYS, f"Can't extract geo keys: {render_document(document)}  {reason}"
+            )
+
+    return check
 
 
-def _sphere_refusal(value: Any) -> str:
+def _sphere_refusal(name: str, value: Any) -> str:
     if type(value) not in (dict, list):
-        return f"geo element must be an array or object: {render(value)}"
+        return f"geo element must be an array or object: {name}: {render(value)}"
     if is_geojson(value):
         try:
             read_geometry(value)
@@ -94,7 +97,7 @@ def _flat_check(low: float, high: float) -> Callable[[Any, Document], None]:
         if type(value) is dict and members and not is_number(members[0]):
             raise CommandFailure(
                 _NOT_A_LOCATION,
-                f"location object expected, location array not in correct format{caused_by}",
+                "location object expected, location array not in correct format",
             )
         if len(members) == 1:
             raise CommandFailure(_ONE_ELEMENT, f"geo field only has 1 element{caused_by}")

@@ -233,7 +233,8 @@ class Near:
     def __str__(self) -> str:
         most = "1.79769e+308" if math.isinf(self.most) else f"{self.most:g}"
         field = ".".join(self.path)
-        return f"GEONEAR  field={field} maxdist={most} isNearSphere={int(self.spherical)}"
+        on_sphere = int(self.spherical and not self.geojson)
+        return f"GEONEAR  field={field} maxdist={most} isNearSphere={on_sphere}"
 
 
 def read_near(path: str, name: str, operators: Mapping[str, Any]) -> Near:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
+from transports.fake.bson_text import render
 from transports.fake.errors import BAD_VALUE, CommandFailure
 from transports.fake.geo import plane, sphere
 from transports.fake.geo.plane import Pair
@@ -159,14 +160,14 @@ def read_geometry(value: Any) -> Geometry:
         CommandFailure: 2 if it is malformed.
     """
     if type(value) is not dict or type(value.get("type")) is not str:
-        raise bad_geometry(f"unknown GeoJSON type: {value}")
+        raise bad_geometry(f"unknown GeoJSON type: {render(value)}")
     kind = value["type"]
     strict = _crs(value)
     if kind == "GeometryCollection":
         return _collection(value)
     reader = _READERS.get(kind)
     if reader is None:
-        raise bad_geometry(f"unknown GeoJSON type: {value}")
+        raise bad_geometry(f"unknown GeoJSON type: {render(value)}")
     if strict and kind != "Polygon":
         raise bad_geometry("Strict winding order is only supported for polygons")
     coordinates = value.get("coordinates")
@@ -198,7 +199,9 @@ def _place(value: Any) -> tuple[Point, Pair]:
         raise bad_geometry("Point must only contain numeric elements")
     pair = (float(str(value[0])), float(str(value[1])))
     if not _is_place(pair):
-        raise bad_geometry(f"longitude/latitude is out of bounds, lng: {pair[0]} lat: {pair[1]}")
+        raise bad_geometry(
+            f"longitude/latitude is out of bounds, lng: {pair[0]:g} lat: {pair[1]:g}"
+        )
     return sphere.from_degrees(*pair), pair
 
 
