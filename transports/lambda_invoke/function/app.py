@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +30,16 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
+from transports.errors import origin
 from transports.lambda_invoke import envelope
-from transports.lambda_invoke.bodies import PART_BYTES, Body, BodyError, compress, decompress
+from transports.lambda_invoke.bodies import (
+    MAX_BODY_BYTES,
+    PART_BYTES,
+    Body,
+    BodyError,
+    compress,
+    decompress,
+)
 from transports.lambda_invoke.envelope import (
     CancelItem,
     CommandItem,
@@ -96,6 +105,9 @@ class Proxy:
         self._pauses = Pauses(self._executor.max_idle_s)
         self._staging = Staging(self._executor.client, settings.staging)
         self._threads = ThreadPoolExecutor(settings.max_pool_size, "odm-proxy")
+        self._unpacking = threading.Lock()
+        self._counting = threading.Lock()
+        self._held_bytes = 0  # of replies, in the invocation under way
         self._environment = uuid4().hex[:12]
         self._invocations = 0
         started = _IMPORTED if since is None else since
@@ -119,6 +131,7 @@ class Proxy:
         self._invocations += 1
         if self._pauses.end():
             self._executor.renew_connections()
+        self._held_bytes = 0
         try:
             results = self._fit(self._run_all(items, deadline))
         finally:
@@ -149,7 +162,7 @@ class Proxy:
                 case StageItem(identifier, part, data):
                     self._staging.put(identifier, part, data)
                 case FetchItem(identifier, part):
-                    return ReplyResult(Body(self._staging.get(identifier, part)))
+                    return self._fetch(identifier, part)
                 case DiscardItem(identifier):
                     self._staging.discard(identifier)
                 case DescribeItem():
@@ -168,30 +181,61 @@ class Proxy:
         except MissingPart as error:
             return FailureResult(*_PROTOCOL_ERROR, str(error), "no")
         except Exception as error:
-            # Never contents, never a traceback to the caller: the type is enough to look it up.
-            _log.exception("an item of kind %s failed", type(item).__name__)
+            # Never contents, to the caller or the log: what is raised may quote a document.
+            _log.error("a %s failed: %s", type(item).__name__, origin(error))
             return FailureResult(
                 1, "InternalError", f"the function failed: {type(error).__name__}", "unknown"
             )
         return ReplyResult(Body())
 
+    def _fetch(self, identifier: str, part: int) -> Result:
+        data = self._staging.get(identifier, part)
+        if not self._may_hold(len(data)):
+            return FailureResult(*_PROTOCOL_ERROR, "too many parts for one invoke", "no")
+        return ReplyResult(Body(data))
+
     def _run_command(self, item: CommandItem, timeout_s: float) -> Result:
-        body = item.message
-        message: bytes | bytearray
+        if not (item.message.encoding or item.message.staged):
+            return self._run_message(item, item.message.data, timeout_s)
+        deadline = time.monotonic() + timeout_s
+        # A few kB may unpack to 48 MB: whatever an envelope holds, one such body at a time.
+        if not self._unpacking.acquire(timeout=timeout_s):
+            return FailureResult(89, "NetworkTimeout", "the function's time was up", "no")
         try:
-            if body.staged:
-                message = self._staging.collect(body.staged, body.parts, body.encoding)
-                self._staging.discard(body.staged)
-            else:
-                message = decompress(body.data, body.encoding)
+            message = self._unpack(item.message)
+            return self._run_message(item, message, max(deadline - time.monotonic(), 0.001))
         except BodyError as error:
             return FailureResult(*_PROTOCOL_ERROR, str(error), "no")
+        finally:
+            self._unpacking.release()
+
+    def _unpack(self, body: Body) -> bytes | bytearray:
+        if not body.staged:
+            message = decompress(body.data, body.encoding)
+        else:
+            message = self._staging.collect(body.staged, body.parts, body.encoding)
+            self._staging.discard(body.staged)
+        if len(message) < envelope.MIN_MESSAGE_BYTES:  # its header would promise another length
+            raise BodyError("the message is too short to be an OP_MSG")
+        return message
+
+    def _run_message(
+        self, item: CommandItem, message: bytes | bytearray, timeout_s: float
+    ) -> Result:
         message = self._policy.check(message, self._views.at(item.server, timeout_s))
         reply = self._executor.run(
             item.server, message, acknowledged=item.acknowledged, timeout_s=timeout_s
         )
         self._policy.check_reply(reply)
-        return ReplyResult(Body(reply))
+        if self._may_hold(len(reply)):
+            return ReplyResult(Body(reply))
+        return self._staged(Body(*compress(reply)))
+
+    def _may_hold(self, size: int) -> bool:
+        """Whether *size* more bytes may wait for this invocation's other items to end."""
+        with self._counting:
+            self._held_bytes += size
+            return self._held_bytes <= MAX_BODY_BYTES
 
     def _fit(self, results: list[Result]) -> list[Result]:
         """Make replies fit into one response, the largest first: compressed, else staged."""
