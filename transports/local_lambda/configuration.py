@@ -23,6 +23,9 @@ MAX_CLIENT_CONTEXT_BYTES = 3_583
 MAX_TIMEOUT_S = 900
 MAX_UNZIPPED_BYTES = 262_144_000
 LATEST = "$LATEST"
+LONG_INIT_TIMEOUT_S = 130.0
+"""The least that Managed Instances, and the taking of a snapshot, have for the init code."""
+_MAX_PROCESSES = 1_600
 
 _NAME = re.compile(r"[a-zA-Z0-9-_]{1,64}")
 _ALIAS = re.compile(r"(?!\d+$)[a-zA-Z0-9-_]{1,128}")
@@ -74,6 +77,12 @@ class FunctionConfiguration:
         aliases: alias → ``"$LATEST"`` or a version number. There is one code behind all of them;
             the version is what the function and the caller are told.
         idle_timeout_s: an environment idle for so long is shut down.
+        has_extension: AWS sends SIGTERM at shutdown only to functions with an extension (Lambda
+            Insights is one); the others are ended without a word.
+        snap_start: environments of published versions, not those of ``$LATEST``, are copies of one
+            process that has initialised.
+        per_execution_environment_max_concurrency: the function runs on Lambda Managed Instances:
+            an environment has so many processes, each with an invocation of its own.
 
     Raises:
         ValueError: something of it AWS would not accept, or a code path that is not there.
@@ -90,6 +99,9 @@ class FunctionConfiguration:
     python: Path | None = None
     aliases: Mapping[str, str] = field(default_factory=_empty)
     idle_timeout_s: float = 300
+    has_extension: bool = True
+    snap_start: bool = False
+    per_execution_environment_max_concurrency: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "code", tuple(Path(path).absolute() for path in self.code))
@@ -97,6 +109,7 @@ class FunctionConfiguration:
         object.__setattr__(self, "aliases", MappingProxyType(dict(self.aliases)))
         self._check_names()
         self._check_limits()
+        self._check_concurrency()
         for path in self.code:
             _check_code(path)
         reserved = sorted(RESERVED_ENVIRONMENT & self.environment.keys())
@@ -126,15 +139,38 @@ class FunctionConfiguration:
             raise ValueError(f"init_timeout_s={self.init_timeout_s}: write more than 0, up to 900")
         if self.idle_timeout_s <= 0:
             raise ValueError(f"idle_timeout_s={self.idle_timeout_s}: write more than 0")
+
+    def _check_concurrency(self) -> None:
         if self.reserved_concurrency is not None and self.reserved_concurrency < 0:
             raise ValueError(
                 f"reserved_concurrency={self.reserved_concurrency}: write 0 or more, or None"
             )
+        processes = self.per_execution_environment_max_concurrency
+        if processes is None:
+            return
+        if not 1 <= processes <= _MAX_PROCESSES:
+            raise ValueError(
+                f"per_execution_environment_max_concurrency={processes}: write 1 to "
+                f"{_MAX_PROCESSES}, or None for no Managed Instances"
+            )
+        if self.snap_start:
+            raise ValueError("snap_start: Lambda Managed Instances have no SnapStart: leave it out")
 
     @property
     def interpreter(self) -> Path:
         """The Python that runs the function."""
         return self.python if self.python is not None else Path(sys.executable)
+
+    @property
+    def init_limit_s(self) -> float:
+        """How long the init phase, or the restore of a snapshot, may take."""
+        if self.per_execution_environment_max_concurrency is None:
+            return self.init_timeout_s
+        return max(LONG_INIT_TIMEOUT_S, self.timeout_s)
+
+    def is_restored(self, version: str) -> bool:
+        """Whether environments of a version are made of a snapshot."""
+        return self.snap_start and version != LATEST
 
     @property
     def versions(self) -> frozenset[str]:

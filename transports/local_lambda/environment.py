@@ -17,11 +17,12 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import Literal, Protocol
 
 from transports.local_lambda.cleanup import Cleanup
 from transports.local_lambda.configuration import FunctionConfiguration
 from transports.local_lambda.faults import (
+    InitFailure,
     Outcome,
     OutcomeKind,
     exit_reason,
@@ -38,8 +39,9 @@ from transports.local_lambda.log import (
 )
 from transports.local_lambda.process import ProcessGroup, resident_mb
 from transports.local_lambda.qualifiers import Account
-from transports.local_lambda.runtime_api import RuntimeApi
+from transports.local_lambda.runtime_api import RuntimeApi, RuntimeConnection
 from transports.local_lambda.sandbox import Sandbox
+from transports.local_lambda.snapshot import Snapshot
 
 SHUTDOWN_GRACE_S = 0.5
 """From SIGTERM to SIGKILL."""
@@ -79,22 +81,16 @@ class EnvironmentDescription:
     memory_used_mb: int
 
 
-@dataclass(frozen=True, slots=True)
-class InitFailure:
-    """Why an init phase failed: an error that was posted, an exit, or its time limit."""
+class Processes(Protocol):
+    """A process that leads a group: spawned, or made of a snapshot."""
 
-    status: Literal["error", "timeout"]
-    error_type: str = ""
-    payload: bytes = b""
-    returncode: int = 0
+    pid: int
 
-    def outcome(self, request_id: str, timeout_s: float) -> Outcome:
-        """Return what the caller is told about it."""
-        if self.status == "timeout":
-            return timed_out(request_id, timeout_s)
-        if self.payload:
-            return Outcome(OutcomeKind.FUNCTION_ERROR, self.payload, error_type=self.error_type)
-        return exited(request_id, self.returncode)
+    @property
+    def alive(self) -> bool: ...  # noqa: D102 - as ProcessGroup has them, these four
+    def terminate(self) -> None: ...  # noqa: D102
+    def signal_group(self, number: signal.Signals) -> None: ...  # noqa: D102
+    def drain(self) -> None: ...  # noqa: D102
 
 
 class Environment:
@@ -125,6 +121,7 @@ class Environment:
         self.log = log
         self.state = State.INIT
         self.retiring = False
+        self.is_expecting = True  # the invocation that it is started for
         self.invocations = 0
         self.init_failure: InitFailure | None = None
         self.idle_timer: asyncio.TimerHandle | None = None
@@ -134,7 +131,8 @@ class Environment:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._api = RuntimeApi(self)
-        self._process: ProcessGroup | None = None
+        self._process: Processes | None = None
+        self._restored = False
         self._cleanup: Cleanup | None = None
         self._current: Invocation | None = None
         self._pending: Invocation | None = None
@@ -149,46 +147,70 @@ class Environment:
 
     # --- life ---
 
-    def start(
-        self, sandbox: Sandbox, account: Account, cleanup: Cleanup, init_timeout_s: float
+    async def start(
+        self,
+        sandbox: Sandbox,
+        account: Account,
+        cleanup: Cleanup,
+        init_timeout_s: float,
+        snapshot: Snapshot | None = None,
     ) -> None:
-        """Spawn the process; the init phase ends when it asks for its first event.
+        """Spawn the process, or restore it; init ends when it asks for its first event.
 
         Raises:
-            OSError: the interpreter cannot be started.
+            OSError: the interpreter cannot be started, or the snapshot is gone.
         """
         self._cleanup = cleanup
         if self.state is State.ENDED:  # killed before it began
             return
         temporary = cleanup.directory / self.id
+        self._restored = snapshot is not None
         try:
             temporary.mkdir()
             self._started = self._loop.time()
-            self.log.platform(f"INIT_START Runtime Version: python:{sandbox.python_version}")
+            word = "RESTORE_START" if self._restored else "INIT_START"
+            self.log.platform(f"{word} Runtime Version: python:{sandbox.python_version}")
             cleanup.begins(self.id)
-            self._process = ProcessGroup(
-                [str(sandbox.interpreter), "-m", "awslambdaric", self.configuration.handler],
-                environment=sandbox.variables(
-                    self.configuration,
-                    account,
-                    version=self.version,
-                    environment_id=self.id,
-                    runtime_api=self._api.listen(),
-                    temporary=temporary,
-                ),
-                directory=sandbox.task_root,
-                on_output=self._write,
-                on_exit=self._exited,
+            variables = sandbox.variables(
+                self.configuration,
+                account,
+                version=self.version,
+                environment_id=self.id,
+                runtime_api=self._api.listen(),
+                temporary=temporary,
             )
+            self._timer = self._loop.call_later(init_timeout_s, self._init_expired)
+            if snapshot is None:
+                self._process = ProcessGroup(
+                    [str(sandbox.interpreter), "-m", "awslambdaric", self.configuration.handler],
+                    environment=variables,
+                    directory=sandbox.task_root,
+                    on_output=self._write,
+                    on_exit=self._exited,
+                )
+            else:
+                self._process = await snapshot.restore(
+                    self.id, variables, on_output=self._write, on_exit=self._exited
+                )
         except OSError:
             self._end()
             raise
-        self._timer = self._loop.call_later(init_timeout_s, self._init_expired)
+        if self._is_ended():  # killed while it was being restored
+            self._process.signal_group(signal.SIGKILL)
+
+    def _is_ended(self) -> bool:
+        return self.state is State.ENDED
 
     async def stop(self) -> None:
-        """End it as AWS does: SIGTERM, and SIGKILL after half a second. Bounded."""
+        """End it as AWS does: SIGTERM, and SIGKILL after half a second. Bounded.
+
+        Without an extension there is no SIGTERM.
+        """
         if self._process is None:
             self._end()
+            return
+        if not self.configuration.has_extension:
+            await self.killed()
             return
         if self.state is not State.ENDED:
             self.state = State.STOPPING
@@ -256,6 +278,11 @@ class Environment:
             return False
         return self.state in (State.INIT, State.IDLE, State.FINISHING)
 
+    @property
+    def can_be_joined(self) -> bool:
+        """Whether it takes an invocation though it is not idle: it has just answered."""
+        return self.state is State.FINISHING and self.takes_invocations
+
     async def run(self, invocation: Invocation) -> Outcome:
         """Run an invocation, now or as soon as the process asks for it.
 
@@ -272,7 +299,7 @@ class Environment:
 
     # --- the side of the runtime client ---
 
-    async def next_invocation(self) -> Invocation | None:
+    async def next_invocation(self, client: RuntimeConnection) -> Invocation | None:
         """End the init phase, or the last invocation, and wait for an event."""
         if self.state in (State.STOPPING, State.ENDED) or self._current is not None:
             return None
@@ -301,7 +328,7 @@ class Environment:
             and current is not self._timed_out  # an answer in the instant of the deadline is late
         )
 
-    def complete(self, outcome: Outcome) -> None:
+    def complete(self, request_id: str, outcome: Outcome) -> None:
         """End the running invocation; the environment is free when it asks for the next."""
         invocation = self._current
         assert invocation is not None
@@ -367,14 +394,15 @@ class Environment:
     def _exited(self, returncode: int) -> None:
         if self._current is not None and self._current is self._timed_out:
             timeout_s = self.configuration.timeout_s
-            self.complete(timed_out(self._current.request_id, timeout_s))
+            request_id = self._current.request_id
+            self.complete(request_id, timed_out(request_id, timeout_s))
         elif self._current is not None:
             invocation = self._current
             self.log.platform(
                 f"RequestId: {invocation.request_id} Error: {exit_reason(returncode)}\n"
                 "Runtime.ExitError"
             )
-            self.complete(exited(invocation.request_id, returncode))
+            self.complete(invocation.request_id, exited(invocation.request_id, returncode))
         elif self._init_duration_ms is None:
             failure = self.init_failure
             if failure is None:
@@ -425,7 +453,8 @@ class Environment:
             duration_ms=(self._loop.time() - invocation.started) * 1000,
             memory_size_mb=self.configuration.memory_size_mb,
             max_memory_used_mb=self._measure_memory(),
-            init_duration_ms=self._init_duration_ms if first else None,
+            init_duration_ms=self._init_duration_ms if first and not self._restored else None,
+            restore_duration_ms=self._init_duration_ms if first and self._restored else None,
             status=status,
             error_type=error_type,
         )

@@ -13,6 +13,7 @@ import json
 import signal
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 from transports.local_lambda.configuration import MAX_PAYLOAD_BYTES
 
@@ -88,6 +89,21 @@ def throttled(*, reserved: bool) -> ServiceError:
     )
 
 
+def not_restored(failure: InitFailure | None) -> ServiceError:
+    """Tell that there is no environment: its snapshot, or the restore of it, failed.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/snapstart-troubleshooting.html
+    """
+    if failure is not None and failure.status == "timeout":
+        return ServiceError(
+            408,
+            "SnapStartTimeoutException",
+            "Lambda couldn't restore the snapshot within the timeout limit.",
+        )
+    reason = failure.reason if failure is not None else "the process ended"
+    return ServiceError(400, "SnapStartException", f"SnapStart error: {reason}")
+
+
 class OutcomeKind(Enum):
     """How an invocation ended."""
 
@@ -124,6 +140,32 @@ def exited(request_id: str, returncode: int) -> Outcome:
     """Tell that the process ended; ``returncode`` is as in ``subprocess``."""
     message = f"RequestId: {request_id} Error: {exit_reason(returncode)}"
     return _outcome(OutcomeKind.EXIT, "Runtime.ExitError", message)
+
+
+@dataclass(frozen=True, slots=True)
+class InitFailure:
+    """Why an init phase failed: an error that was posted, an exit, or its time limit."""
+
+    status: Literal["error", "timeout"]
+    error_type: str = ""
+    payload: bytes = b""
+    returncode: int = 0
+
+    @property
+    def reason(self) -> str:
+        """What went wrong, in words."""
+        try:
+            return f"{self.error_type}: {json.loads(self.payload)['errorMessage']}"
+        except (ValueError, KeyError, TypeError):
+            return exit_reason(self.returncode)
+
+    def outcome(self, request_id: str, timeout_s: float) -> Outcome:
+        """Return what the caller is told about it."""
+        if self.status == "timeout":
+            return timed_out(request_id, timeout_s)
+        if self.payload:
+            return Outcome(OutcomeKind.FUNCTION_ERROR, self.payload, error_type=self.error_type)
+        return exited(request_id, self.returncode)
 
 
 def response_too_large() -> Outcome:

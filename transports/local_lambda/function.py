@@ -19,12 +19,20 @@ from typing import Literal
 from transports.errors import MissingExtra
 from transports.local_lambda.cleanup import Cleanup
 from transports.local_lambda.configuration import FunctionConfiguration
-from transports.local_lambda.environment import Environment, InitFailure, State
-from transports.local_lambda.faults import Outcome, OutcomeKind, ServiceError
+from transports.local_lambda.environment import Environment, State
+from transports.local_lambda.faults import (
+    InitFailure,
+    Outcome,
+    OutcomeKind,
+    ServiceError,
+    not_restored,
+)
 from transports.local_lambda.invocation import Invocation
 from transports.local_lambda.log import EnvironmentLog
+from transports.local_lambda.managed import ManagedEnvironment
 from transports.local_lambda.qualifiers import Account
 from transports.local_lambda.sandbox import Sandbox, prepare
+from transports.local_lambda.snapshot import Snapshot, SnapshotFailed
 
 _RETAINED_LOGS = 64
 LogSink = Callable[[str, str, bytes], None]
@@ -80,6 +88,8 @@ class Function:
         self._ended_logs: deque[tuple[str, EnvironmentLog]] = deque(maxlen=_RETAINED_LOGS)
         self._generation = 0
         self._sandbox: asyncio.Task[Sandbox] | None = None
+        self._snapshots: dict[str, asyncio.Task[Snapshot]] = {}
+        self._retired_snapshots: list[Snapshot] = []
         self._stopping: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -109,11 +119,7 @@ class Function:
             if self._idle[index].version == version:
                 return self._idle.pop(index)
         for environment in self._environments.values():
-            if (
-                environment.state is State.FINISHING
-                and environment.version == version
-                and environment.takes_invocations
-            ):
+            if environment.version == version and environment.can_be_joined:
                 return environment
         return None
 
@@ -125,16 +131,19 @@ class Function:
         """
         self.cold_starts += 1
         configuration = self.configuration
-        timeout_s = configuration.init_timeout_s
-        environment = await self._start(invocation.version, "init", timeout_s)
+        environment = await self._start(invocation.version, "init", configuration.init_limit_s)
+        environment.is_expecting = False
         outcome = await environment.run(invocation)
         if outcome.kind is not OutcomeKind.UNDELIVERED:
             return outcome
+        if configuration.is_restored(invocation.version):
+            raise not_restored(environment.init_failure)
         invocation.undelivered()
         loop = asyncio.get_running_loop()
         invocation.started = loop.time()
         invocation.deadline = invocation.started + configuration.timeout_s
         environment = await self._start(invocation.version, "invoke", configuration.timeout_s)
+        environment.is_expecting = False
         outcome = await environment.run(invocation)
         if outcome.kind is OutcomeKind.UNDELIVERED:
             failure = environment.init_failure or InitFailure("error", returncode=-9)
@@ -150,7 +159,8 @@ class Function:
         configuration = self.configuration
         name = configuration.name
         log_sink = self._log_sink
-        environment = Environment(
+        managed = configuration.per_execution_environment_max_concurrency is not None
+        environment = (ManagedEnvironment if managed else Environment)(
             configuration,
             version,
             EnvironmentLog(),
@@ -165,7 +175,13 @@ class Function:
         self._max_environments = max(self._max_environments, len(self._environments))
         try:
             sandbox = await self._prepared()
-            environment.start(sandbox, self._account, self._cleanup, init_timeout_s)
+            snapshot = None
+            if configuration.is_restored(version):
+                snapshot = await self._snapshot(version, sandbox)
+            await environment.start(sandbox, self._account, self._cleanup, init_timeout_s, snapshot)
+        except SnapshotFailed as error:
+            environment.kill()
+            raise not_restored(error.failure) from error
         except (OSError, MissingExtra) as error:
             environment.kill()
             raise ServiceError(502, "InvalidRuntimeException", f"{name}: {error}") from error
@@ -182,6 +198,37 @@ class Function:
             self._sandbox = asyncio.create_task(prepare(self.configuration, directory))
         # One caller's cancellation is not the others'.
         return await asyncio.shield(self._sandbox)
+
+    async def _snapshot(self, version: str, sandbox: Sandbox) -> Snapshot:
+        """Take the version's snapshot, once: on AWS when it is published, here when it is needed.
+
+        Raises:
+            SnapshotFailed: its init code or a hook failed; the next invocation tries again.
+        """
+        task = self._snapshots.get(version)
+        if task is None or (task.done() and (task.exception() or not task.result().usable)):
+            task = asyncio.create_task(self._take_snapshot(version, sandbox))
+            self._snapshots[version] = task
+        return await asyncio.shield(task)
+
+    async def _take_snapshot(self, version: str, sandbox: Sandbox) -> Snapshot:
+        snapshot = Snapshot(self.configuration, version)
+        if self._log_sink is not None:
+            snapshot.log.sink = functools.partial(
+                self._log_sink, self.configuration.name, snapshot.id
+            )
+        self._ended_logs.append((snapshot.id, snapshot.log))
+        await snapshot.take(sandbox, self._account, self._cleanup)
+        return snapshot
+
+    def _forget_snapshots(self) -> None:
+        for task in self._snapshots.values():
+            if not task.done():
+                task.cancel()
+            elif not task.cancelled() and task.exception() is None:
+                task.result().retire()
+                self._retired_snapshots.append(task.result())
+        self._snapshots = {}
 
     def _code_directory(self) -> Path:
         return Path("code") / self.configuration.name / str(self._generation)
@@ -223,6 +270,7 @@ class Function:
 
     async def retire(self) -> None:
         """Shut down the idle environments and have the others follow when they are done."""
+        self._forget_snapshots()
         for environment in list(self._environments.values()):
             environment.retiring = True
             if environment.state is State.IDLE:
@@ -239,6 +287,8 @@ class Function:
             self._stop(environment)
         if self._stopping:
             await asyncio.wait(self._stopping)
+        self._forget_snapshots()
+        await asyncio.gather(*(snapshot.aclose() for snapshot in self._retired_snapshots))
 
     def kill(self) -> None:
         """SIGKILL to every environment, at once."""

@@ -46,7 +46,7 @@ class HttpServer:
     The handler is not cancelled when its client goes away: an invocation that has begun goes on.
     """
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, *, keep_alive_s: float = 75) -> None:
         self._handler = handler
         self._in_progress = 0
         self._quiet = asyncio.Event()
@@ -55,6 +55,7 @@ class HttpServer:
             self._handle,
             access_log=None,
             auto_decompress=False,
+            keepalive_timeout=keep_alive_s,
             read_bufsize=_READ_BUFFER_BYTES,
             lingering_time=0,  # _discard_rest does it, and knows when the client has gone
         )

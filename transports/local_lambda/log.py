@@ -86,6 +86,7 @@ class Report:
     memory_size_mb: int
     max_memory_used_mb: int
     init_duration_ms: float | None = None
+    restore_duration_ms: float | None = None
     status: str = ""
     error_type: str = ""
 
@@ -99,11 +100,14 @@ class Report:
         ]
         if self.init_duration_ms is not None:
             fields.append(f"Init Duration: {self.init_duration_ms:.2f} ms")
+        if self.restore_duration_ms is not None:
+            fields.append(f"Restore Duration: {self.restore_duration_ms:.2f} ms")
+            fields.append(f"Billed Restore Duration: {math.ceil(self.restore_duration_ms)} ms")
         return "\t".join(fields + _status(self.status, self.error_type)) + "\t"
 
 
 def init_report(duration_ms: float, phase: str, status: str, error_type: str = "") -> str:
-    """Make the line for an init phase that failed; ``phase`` is ``init`` or ``invoke``."""
+    """Make the line for an init phase: one that failed, or a snapshot's."""
     fields = [f"INIT_REPORT Init Duration: {duration_ms:.2f} ms", f"Phase: {phase}"]
     return "\t".join(fields + _status(status, error_type))
 

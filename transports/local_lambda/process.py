@@ -22,6 +22,57 @@ _READ_BYTES = 65_536
 _READS_PER_TURN = 16
 
 
+class OutputPipe:
+    """What processes write to stdout and stderr, read on the event loop.
+
+    Args:
+        on_output: takes what was written.
+    """
+
+    def __init__(self, on_output: Callable[[bytes], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_output = on_output
+        self._read_end, self.write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        self._reading = True
+        self._loop.add_reader(self._read_end, self._readable)
+
+    def close_write_end(self) -> None:
+        """To be called when the processes have it."""
+        if self.write_end >= 0:
+            os.close(self.write_end)
+            self.write_end = -1
+
+    def close(self) -> None:
+        """Read no more."""
+        self.close_write_end()
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._read_end)
+            os.close(self._read_end)
+
+    def drain(self) -> None:
+        """Take what was written so far, without waiting."""
+        while self._reading and self._read_once():
+            pass
+
+    def _readable(self) -> None:
+        for _ in range(_READS_PER_TURN):
+            if not self._read_once():
+                break
+
+    def _read_once(self) -> bool:
+        try:
+            data = os.read(self._read_end, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.close()
+            return False
+        self._on_output(data)
+        return len(data) == _READ_BYTES
+
+
 class ProcessGroup:
     """A process that leads a session and group of its own.
 
@@ -34,6 +85,7 @@ class ProcessGroup:
         on_output: takes what the group wrote to stdout and stderr.
         on_exit: takes the leader's return code, negative for a signal; called once, after the last
             output, on the event loop.
+        inherit: file descriptors that it has besides.
 
     Raises:
         OSError: the program cannot be started.
@@ -47,31 +99,28 @@ class ProcessGroup:
         directory: Path,
         on_output: Callable[[bytes], None],
         on_exit: Callable[[int], None],
+        inherit: Sequence[int] = (),
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._on_output = on_output
         self._on_exit = on_exit
-        self._output, write_end = os.pipe()
-        os.set_blocking(self._output, False)
+        self._output = OutputPipe(on_output)
         try:
             self._popen = subprocess.Popen(  # noqa: S603  # the configured interpreter, no shell
                 arguments,
                 stdin=subprocess.DEVNULL,
-                stdout=write_end,
-                stderr=write_end,
+                stdout=self._output.write_end,
+                stderr=self._output.write_end,
                 env=dict(environment),
                 cwd=directory,
                 start_new_session=True,
+                pass_fds=inherit,
             )
         except BaseException:
-            os.close(self._output)
+            self._output.close()
             raise
-        finally:
-            os.close(write_end)
+        self._output.close_write_end()
         self.pid = self._popen.pid
         self._alive = True
-        self._reading = True
-        self._loop.add_reader(self._output, self._readable)
         self._pidfd = self._watch()
 
     @property
@@ -94,8 +143,7 @@ class ProcessGroup:
 
     def drain(self) -> None:
         """Take what was written so far, without waiting."""
-        while self._reading and self._read_once():
-            pass
+        self._output.drain()
 
     def _watch(self) -> int | None:
         """Have ``_exited`` called at the leader's end: by pidfd, or by a thread where none is."""
@@ -119,32 +167,10 @@ class ProcessGroup:
             os.close(self._pidfd)
         self.signal_group(signal.SIGKILL)
         self._alive = False
-        self.drain()
-        self._stop_reading()
+        self._output.drain()
+        self._output.close()
         # At once: the leader has ended, this only takes its status.
         self._on_exit(self._popen.wait())
-
-    def _readable(self) -> None:
-        for _ in range(_READS_PER_TURN):
-            if not self._read_once():
-                break
-
-    def _read_once(self) -> bool:
-        try:
-            data = os.read(self._output, _READ_BYTES)
-        except BlockingIOError:
-            return False
-        if not data:
-            self._stop_reading()
-            return False
-        self._on_output(data)
-        return len(data) == _READ_BYTES
-
-    def _stop_reading(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._loop.remove_reader(self._output)
-            os.close(self._output)
 
 
 def resident_mb(pid: int) -> int:
@@ -154,6 +180,25 @@ def resident_mb(pid: int) -> int:
     except (OSError, IndexError, ValueError):
         return 0
     return -(-pages * _PAGE_BYTES // 1_048_576)
+
+
+def group_mb(pid: int) -> int:
+    """Return what a process and its children hold in MB, rounded up.
+
+    Shared pages, which forked processes have many of, count once in all.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return -(-sum(map(_proportional_kb, (str(pid), *children))) // 1024)
+    return resident_mb(pid)
+
+
+def _proportional_kb(pid: str) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return 0
 
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

@@ -1,6 +1,6 @@
 """The Runtime API: what the runtime client in an execution environment talks to.
 
-Owns the translation of its four calls into calls of the environment. One port for each environment:
+Owns the translation of its calls into calls of the environment. One port for each environment:
 the runtime client needs a bare ``host:port``.
 Specification: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html.
 """
@@ -14,6 +14,7 @@ from typing import Protocol
 from transports.local_lambda.configuration import MAX_PAYLOAD_BYTES
 from transports.local_lambda.faults import Outcome, OutcomeKind, response_too_large
 from transports.local_lambda.http_server import (
+    Disconnected,
     HttpServer,
     Request,
     Response,
@@ -22,24 +23,34 @@ from transports.local_lambda.http_server import (
 )
 from transports.local_lambda.invocation import Invocation
 
+# A process whose connection ends is held to have ended; code may run past its time-out.
+_KEEP_ALIVE_S = 7 * 86_400.0
 _PREFIX = "/2018-06-01/runtime/"
 _INVOCATION = re.compile(r"invocation/([^/]+)/(response|error)")
+
+
+class RuntimeConnection(Protocol):
+    """The connection that a process asks for its events by; it ends when the process ends."""
+
+    def is_closing(self) -> bool:
+        """Whether it has ended."""
+        ...
 
 
 class RuntimeClientPeer(Protocol):
     """What the Runtime API needs of an execution environment."""
 
-    async def next_invocation(self) -> Invocation | None:
+    async def next_invocation(self, client: RuntimeConnection) -> Invocation | None:
         """Wait for an event; None: there will be none."""
 
     def is_running(self, request_id: str) -> bool:
         """Whether this is the invocation that runs."""
 
-    def complete(self, outcome: Outcome) -> None:
-        """End the running invocation so."""
+    def complete(self, request_id: str, outcome: Outcome) -> None:
+        """End the invocation, which runs, so."""
 
     def fail_init(self, payload: bytes, error_type: str) -> None:
-        """Note that the init phase has failed."""
+        """Note that the init phase, or the restore of a snapshot, has failed."""
 
 
 class RuntimeApi:
@@ -47,7 +58,7 @@ class RuntimeApi:
 
     def __init__(self, peer: RuntimeClientPeer) -> None:
         self._peer = peer
-        self._server = HttpServer(self._handle)
+        self._server = HttpServer(self._handle, keep_alive_s=_KEEP_ALIVE_S)
 
     def listen(self) -> str:
         """Listen; returns ``AWS_LAMBDA_RUNTIME_API``."""
@@ -64,17 +75,21 @@ class RuntimeApi:
             return _refusal(404, "InvalidRequest", f"no such path: {path}")
         call = path[len(_PREFIX) :]
         if request.method == "GET" and call == "invocation/next":
-            return await self._next()
+            return await self._next(request)
+        if request.method == "GET" and call == "restore/next":
+            return reply(200)  # the process that asks is the restored one
         if request.method == "POST":
             match = _INVOCATION.fullmatch(call)
             if match is not None:
                 return await self._end(request, match[1], match[2])
-            if call == "init/error":
+            if call in ("init/error", "restore/error"):
                 return await self._init_error(request)
         return _refusal(404, "InvalidRequest", f"no such call: {request.method} {path}")
 
-    async def _next(self) -> Response:
-        invocation = await self._peer.next_invocation()
+    async def _next(self, request: Request) -> Response:
+        if request.transport is None:
+            raise Disconnected
+        invocation = await self._peer.next_invocation(request.transport)
         if invocation is None:
             return _refusal(410, "Sandbox.ShuttingDown", "The execution environment shuts down")
         return reply(200, invocation.payload, invocation.runtime_headers)
@@ -84,7 +99,7 @@ class RuntimeApi:
         if not self._peer.is_running(request_id):
             return _refusal(400, "InvalidRequestID", "Invalid request ID")
         if body is None:
-            self._peer.complete(response_too_large())
+            self._peer.complete(request_id, response_too_large())
             return _refusal(
                 413,
                 "RequestEntityTooLarge",
@@ -96,7 +111,7 @@ class RuntimeApi:
         else:
             content_type = request.headers.get("Content-Type", "application/json")
             outcome = Outcome(OutcomeKind.SUCCESS, body, content_type)
-        self._peer.complete(outcome)
+        self._peer.complete(request_id, outcome)
         return _accepted()
 
     async def _init_error(self, request: Request) -> Response:

@@ -84,7 +84,6 @@ class Sandbox:
                 "AWS_LAMBDA_FUNCTION_NAME": configuration.name,
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(configuration.memory_size_mb),
                 "AWS_LAMBDA_FUNCTION_VERSION": version,
-                "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
                 "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{configuration.name}",
                 "AWS_LAMBDA_LOG_STREAM_NAME": log_stream_name(version, environment_id),
                 "AWS_LAMBDA_RUNTIME_API": runtime_api,
@@ -92,7 +91,19 @@ class Sandbox:
                 "LAMBDA_RUNTIME_DIR": str(self.runtime_directory),
             }
         )
+        variables.update(_initialization(configuration, version))
+        if configuration.is_restored(version):  # AWS: not available in SnapStart functions
+            del variables["AWS_LAMBDA_LOG_GROUP_NAME"], variables["AWS_LAMBDA_LOG_STREAM_NAME"]
         return variables
+
+
+def _initialization(configuration: FunctionConfiguration, version: str) -> dict[str, str]:
+    kind = "AWS_LAMBDA_INITIALIZATION_TYPE"
+    if configuration.is_restored(version):
+        return {kind: "snap-start"}
+    if (processes := configuration.per_execution_environment_max_concurrency) is not None:
+        return {kind: "lambda-managed-instances", "AWS_LAMBDA_MAX_CONCURRENCY": str(processes)}
+    return {kind: "on-demand"}
 
 
 def log_stream_name(version: str, environment_id: str) -> str:
