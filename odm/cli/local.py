@@ -60,7 +60,8 @@ def local_command(
             metavar="POLICY",
             envvar=proxy_function.POLICY_VARIABLE,
             help="What callers of the DB proxy function may run: readWrite, readOnly, "
-            "unrestricted, JSON, or a .json file. By default readWrite on the URI's database, or on all.",
+            "unrestricted, JSON, or a .json file. By default readWrite, on the URI's database "
+            "or on all.",
         ),
     ] = None,
     embedded: Annotated[

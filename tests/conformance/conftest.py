@@ -37,6 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "models(classes, indexes=True): the document classes that `db` binds",
     )
+    config.addinivalue_line(
+        "markers",
+        "unrestricted(reason): over lambda, by a function whose policy allows everything",
+    )
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -69,7 +73,12 @@ def url_of(request: pytest.FixtureRequest) -> UrlOf:
         if name == "motor":
             return f"motor+{direct}"
         endpoint: str = request.getfixturevalue("lambda_endpoint")
-        return f"lambda://db-proxy/{database}?endpoint={quote(endpoint, safe='')}&region=us-east-1"
+        function = "db-proxy"
+        if request.node.get_closest_marker("unrestricted"):
+            function = "db-proxy-unrestricted"
+        return (
+            f"lambda://{function}/{database}?endpoint={quote(endpoint, safe='')}&region=us-east-1"
+        )
 
     return url
 
@@ -185,21 +194,26 @@ def lambda_endpoint(mongod_uri: str) -> Iterator[str]:
 
     It serves on a thread: the tests have an event loop each, and this outlives them all.
     """
-    function = FunctionConfiguration(
-        name="db-proxy",
-        handler="transports.lambda_invoke.function.app.handler",
-        code=(Path(__file__).parents[2],),
-        # Each test has a database of its own; the commands are those that every function allows.
-        environment={
-            "ODM_PROXY_MONGODB_URI": mongod_uri,
-            "ODM_PROXY_POLICY": '{"databases": ["*"]}',
-        },
-        memory_size_mb=256,
-        timeout_s=30,
-        reserved_concurrency=8,
-    )
+    # Each test has a database of its own, and drops it; the other commands are those that every
+    # function allows.
+    policies = {
+        "db-proxy": '{"databases": ["*"], "commands": {"allow": ["dropDatabase"]}}',
+        "db-proxy-unrestricted": "unrestricted",
+    }
+    functions = [
+        FunctionConfiguration(
+            name=name,
+            handler="transports.lambda_invoke.function.app.handler",
+            code=(Path(__file__).parents[2],),
+            environment={"ODM_PROXY_MONGODB_URI": mongod_uri, "ODM_PROXY_POLICY": policy},
+            memory_size_mb=256,
+            timeout_s=30,
+            reserved_concurrency=8,
+        )
+        for name, policy in policies.items()
+    ]
     with ThreadPoolExecutor(max_workers=1) as thread, asyncio.Runner() as runner:
-        service = LocalLambda([function])
+        service = LocalLambda(functions)
         thread.submit(runner.run, service.__aenter__()).result()
         stop = asyncio.Event()
         serving = thread.submit(runner.run, stop.wait())

@@ -124,6 +124,7 @@ async def _prepare(db: Connection) -> None:
     await db.database["c"].create_index("n")
 
 
+@pytest.mark.unrestricted(reason="the policy refuses before the server can")
 async def test_refused_commands(db: Connection, failure_of: FailureOf) -> None:
     await _prepare(db)
     told = {}
@@ -348,6 +349,7 @@ REFUSED_CALLS: dict[str, tuple[Operation, type[OperationFailure], int]] = {
 }  # fmt: skip
 
 
+@pytest.mark.unrestricted(reason="the policy refuses before the server can")
 async def test_refused_calls_raise_the_drivers_exceptions(
     db: Connection, failure_of: FailureOf
 ) -> None:
@@ -361,6 +363,7 @@ async def test_refused_calls_raise_the_drivers_exceptions(
     }
 
 
+@pytest.mark.unrestricted(reason="the policy refuses before the server can")
 async def test_reply_is_that_of_the_reference(
     db: Connection, reference: Connection, failure_of: FailureOf, transport: str
 ) -> None:

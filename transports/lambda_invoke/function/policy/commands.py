@@ -155,7 +155,7 @@ _add(
     "delete",
     Target.USES,
     "let",
-    data="ordered stmtIds",
+    data="ordered bypassDocumentValidation bypassEmptyTsReplacement stmtIds",
     special="deletes",
     sequences="deletes",
     writes=True,
@@ -211,7 +211,6 @@ _add(
     data=f"cappedSize cappedMax {_COLLECTION_DATA}",
     special=_VIEW_FIELDS,
     writes=True,
-    by_default=False,
 )
 _add("drop", Target.USES, writes=True)
 _add(

@@ -1,8 +1,8 @@
 """The stages and operators that the policy knows, by MongoDB's names.
 
-What is not named here is refused, for it could evaluate JavaScript or read another collection;
-``stages.allow`` and ``operators.allow`` add to it. An operator never holds a pipeline or the name
-of a collection: those are stages, and `pipelines` looks into each.
+A stage that is not named here is refused, for a pipeline or a collection could be in it;
+``stages.allow`` adds to them. An operator never holds either: those are stages, and `pipelines`
+looks into each. Operators are named so that the ordinary ones pass at a glance.
 
 Source: https://www.mongodb.com/docs/manual/reference/operator/ (to MongoDB 8.2)
 """
@@ -57,8 +57,8 @@ _EXPRESSION = _names("""
     $week $year $zip
 """)
 
-# Not operators, but they stand where those do: a wildcard index.
-_KEYS = _names("$**")
+# Not operators, but they stand where those do: in a wildcard index, in a sort and a hint.
+_KEYS = _names("$** $natural")
 
 OPERATORS = _QUERY | _UPDATE | _EXPRESSION | _KEYS
 """Query, update and expression operators that neither run JavaScript nor name a collection."""
@@ -75,3 +75,12 @@ NAMESPACE_STAGES = _names("$changeStream $facet $graphLookup $lookup $merge $out
 """Stages with pipelines or namespaces in them."""
 
 STAGES = DATA_STAGES | NAMESPACE_STAGES
+
+ADMINISTRATION = _names("""
+    $backupCursor $backupCursorExtend $currentOp $indexStats $listCatalog
+    $listCachedAndActiveUsers $listClusterCatalog $listLocalSessions $listMqlEntities
+    $listSampledQueries $listSessions $operationMetrics $planCacheStats $queryStats
+    $querySettings $queue $rankFusion $score $scoreFusion $setVariableFromSubPipeline
+    $shardedDataDistribution $mergeCursors
+""")
+"""Stages about the server and other callers, and those that are not looked into."""

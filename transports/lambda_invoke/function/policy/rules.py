@@ -5,7 +5,7 @@ A preset's name, or a JSON object; every field is optional::
     {"databases": ["cms"],                        names, or "*": all but admin, config and local
      "collections": {"allow": ["page*"], "deny": ["cms.secrets"]},
      "readOnly": false,
-     "commands": {"allow": ["collMod"], "deny": ["dropIndexes"]},
+     "commands": {"allow": ["dropDatabase"], "deny": ["dropIndexes"]},
      "stages": {"allow": ["$indexStats"], "deny": ["$lookup"]},
      "operators": {"allow": [], "deny": ["$regex"]},
      "javaScript": false,
@@ -77,7 +77,8 @@ class Rules:
         commands: canonical names of known commands that may run.
         extra_commands: commands that this release does not know and the policy allows.
         stages: stages that may be used.
-        operators: operators that may be used.
+        operators: operators that are known and may be used.
+        denied_operators: those that may not.
         restricts_views: an existing view may lead to what the policy denies.
         max_time_ms: ceiling, None for none; likewise the others.
     """
@@ -92,6 +93,7 @@ class Rules:
     extra_commands: frozenset[str] = frozenset()
     stages: frozenset[bytes] = names.STAGES
     operators: frozenset[bytes] = names.OPERATORS
+    denied_operators: frozenset[bytes] = frozenset()
     java_script: bool = False
     restricts_views: bool = False
     max_time_ms: int | None = None
@@ -180,6 +182,7 @@ def _rules(document: Mapping[str, Any], database: str, staging: str) -> Rules:
         extra_commands=extra,
         stages=stages,
         operators=operators,
+        denied_operators=denied_operators,
         java_script=java_script,
         restricts_views=bool(
             allow is not None or deny.exact or deny.prefixes or denied_stages or denied_operators
@@ -240,7 +243,7 @@ def _patterns(patterns: list[str]) -> Patterns:
 def _commands(
     document: Mapping[str, Any], java_script: bool
 ) -> tuple[frozenset[str], frozenset[str]]:
-    lists = _allow_deny(document, "commands", '{"allow": ["collMod"], "deny": ["drop"]}')
+    lists = _allow_deny(document, "commands", '{"allow": ["dropDatabase"], "deny": ["drop"]}')
     allowed = {name for name, command in COMMANDS.items() if command.by_default}
     if java_script:
         allowed.add("mapReduce")

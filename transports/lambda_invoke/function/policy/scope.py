@@ -102,12 +102,20 @@ class Scope:
                 return
 
     def operator(self, name: bytes) -> None:
-        """Refuse an operator."""
-        if name in self.rules.operators:
+        """Refuse an operator.
+
+        One that nobody has heard of passes, for the server to say so. What runs JavaScript, holds
+        a pipeline or a namespace, or is meant for servers among themselves is known by its name.
+        """
+        rules = self.rules
+        if name in rules.operators:
             return
-        if name in names.JAVASCRIPT and not self.rules.java_script:
+        if name in names.JAVASCRIPT and not rules.java_script:
             raise Violation(f"allows no JavaScript (javaScript): {shown(name)}")
-        raise Violation(f"allows no operator {shown(name)!r} here (operators)")
+        if name in rules.denied_operators:
+            raise Violation(f"denies {shown(name)} (operators.deny)")
+        if name in names.STAGES or name in names.ADMINISTRATION or name[:2] == b"$_":
+            raise Violation(f"allows no {shown(name)} here")
 
     def _walk(self, start: int, end: int) -> None:
         waiting = [(start, end, 0)]
