@@ -14,7 +14,13 @@ from typing import Any, Final
 from bson import DatetimeMS, Regex
 
 from transports.fake.collation import Collation
-from transports.fake.errors import CommandFailure, unsupported
+from transports.fake.errors import (
+    BAD_VALUE,
+    FAILED_TO_PARSE,
+    QUERY_FEATURE_NOT_ALLOWED,
+    CommandFailure,
+    unsupported,
+)
 from transports.fake.expressions import compile_expression
 from transports.fake.geo.operators import NEAR, Near, read_near
 from transports.fake.matcher_node import (
@@ -32,6 +38,7 @@ from transports.fake.matcher_operators import (
     compile_condition,
     is_operators,
     truthy,
+    whole_number,
 )
 from transports.fake.matcher_schema import compile_schema
 from transports.fake.paths import array_index, split
@@ -95,8 +102,11 @@ class Matcher:
             return _NO_INDEX
         return Match(index, self._locate(document, self._variables, True))
 
-    def equalities(self) -> dict[str, Any]:
+    def equalities(self, *, only_id: bool = False) -> dict[str, Any]:
         """Return path → value of the equalities that seed an upserted document.
+
+        Args:
+            only_id: the document will be a replacement, which only takes its ``_id`` from here.
 
         Raises:
             CommandFailure: 54 if two of them speak of the same path or of a path inside another.
@@ -106,6 +116,8 @@ class Matcher:
             return found
         # The server sorts a filter's parts, and so the fields of what it inserts.
         for path, value in sorted(_equalities(self.query), key=lambda pair: pair[0]):
+            if only_id and split(path)[0] != "_id":
+                continue
             for other in found:
                 if path == other or path.startswith(other + "."):
                     raise CommandFailure(
@@ -208,6 +220,7 @@ class Scope:
         collation: how strings compare.
         names: variables that ``$expr`` may use.
         nested: inside ``$elemMatch``, where ``$expr`` and ``$text`` are refused.
+        banned: operators that the place of the filter does not allow.
         alternative: inside ``$or`` or ``$nor``, where ``$near`` is refused.
         near: every ``$near`` met.
         context: the same for the operators of fields.
@@ -216,6 +229,7 @@ class Scope:
     collation: Collation | None
     names: frozenset[str] = frozenset()
     nested: bool = False
+    banned: frozenset[str] = frozenset()
     alternative: bool = False
     near: list[Near] = field(default_factory=list)
     context: Context = field(init=False)
@@ -224,7 +238,7 @@ class Scope:
         object.__setattr__(self, "context", Context(self.collation, self._element_test))
 
     def _element_test(self, query: Mapping[str, Any]) -> Callable[[Any], bool]:
-        inner = Scope(self.collation, self.names, nested=True)
+        inner = Scope(self.collation, self.names, nested=True, banned=self.banned)
         test = compile_node(query, inner).test
         return lambda value: test(value, {})
 
@@ -270,8 +284,17 @@ def json_schema(operand: Any, scope: Scope) -> Node:
     return predicate(lambda document, variables: test(document))
 
 
-def _always(result: bool) -> Callable[[Any, Scope], Node]:
-    return lambda operand, scope: predicate(lambda document, variables: result)
+def _comment(operand: Any, scope: Scope) -> Node:
+    return predicate(lambda document, variables: True)
+
+
+def _always(name: str, result: bool) -> Callable[[Any, Scope], Node]:
+    def always(operand: Any, scope: Scope) -> Node:
+        if whole_number(operand, name) != 1:
+            raise CommandFailure(FAILED_TO_PARSE, f"{name} must be an integer value of 1")
+        return predicate(lambda document, variables: result)
+
+    return always
 
 
 def _refused(name: str) -> Callable[[Any, Scope], Node]:
@@ -281,6 +304,11 @@ def _refused(name: str) -> Callable[[Any, Scope], Node]:
     return refuse
 
 
+_TOP_ONLY: Final = ("$expr", "$where")
+_FEATURES: Final = ("$expr", "$jsonSchema")
+SPECIAL_FEATURES: Final = frozenset({"$expr", "$jsonSchema", "$text", "$where"})
+"""What an update's filters of arrays do not allow."""
+
 UNSUPPORTED: Final = ("$text", "$where", "$sampleRate")
 
 TOP_LEVEL: Final[dict[str, Callable[[Any, Scope], Node]]] = {
@@ -289,9 +317,9 @@ TOP_LEVEL: Final[dict[str, Callable[[Any, Scope], Node]]] = {
     "$nor": nor,
     "$expr": expr,
     "$jsonSchema": json_schema,
-    "$comment": _always(True),
-    "$alwaysTrue": _always(True),
-    "$alwaysFalse": _always(False),
+    "$comment": _comment,
+    "$alwaysTrue": _always("$alwaysTrue", True),
+    "$alwaysFalse": _always("$alwaysFalse", False),
     **{name: _refused(name) for name in UNSUPPORTED},
 }
 
@@ -335,6 +363,11 @@ def compile_node(query: Mapping[str, Any], scope: Scope) -> Node:
     for name, value in query.items():
         operator = TOP_LEVEL.get(name)
         if operator is not None:
+            if name in scope.banned and not (scope.nested and name in _TOP_ONLY):
+                raise CommandFailure(
+                    QUERY_FEATURE_NOT_ALLOWED if name in _FEATURES else BAD_VALUE,
+                    f"{name} is not allowed in this context",
+                )
             nodes.append(operator(value, scope))
             ranks.append((_ORDER.get(name, len(_ORDER)), ""))
         elif name.startswith("$") and name not in ("$ref", "$id", "$db"):
@@ -385,6 +418,7 @@ def compile_filter(
     let: Mapping[str, Any] | None = None,
     now: DatetimeMS | None = None,
     names: Iterable[str] = (),
+    banned: frozenset[str] = frozenset(),
 ) -> Matcher:
     """Compile a filter document.
 
@@ -394,12 +428,13 @@ def compile_filter(
         let: variables (already evaluated) that ``$expr`` sees as ``$$name``.
         now: what ``$$NOW`` is.
         names: variables whose values are only known when `Matcher.predicate` is called.
+        banned: operators that are not allowed here, e.g. `SPECIAL_FEATURES`.
 
     Raises:
         CommandFailure: as a server refuses the filter (2 BadValue, …).
     """
     variables = dict(let or {})
-    scope = Scope(collation, frozenset(variables).union(names))
+    scope = Scope(collation, frozenset(variables).union(names), banned=banned)
     if now is not None:
         variables["NOW"] = now
     node = compile_node(query, scope)

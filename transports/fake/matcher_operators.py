@@ -308,7 +308,7 @@ def regex(operand: Any, siblings: Mapping[str, Any], context: Context) -> Condit
         raise bad_value("$options has to be a string")
     if type(operand) is Regex:
         own = regex_options(operand)
-        if own and options:
+        if own and "$options" in siblings:
             raise CommandFailure(51075, "options set in both $regex and $options")
         return Leaf(_regex_test(operand.pattern, options or own))
     if type(operand) is not str:
@@ -331,10 +331,18 @@ def all_(operand: Any, siblings: Mapping[str, Any], context: Context) -> Conditi
         return Group([elem_match(item["$elemMatch"], item, context) for item in operand])
     members: list[Condition] = []
     for item in operand:
-        if is_operators(item):
+        if is_operators(item) and next(iter(item)) in (*FIELD_OPERATORS, "$options"):
             raise bad_value("no $ expressions in $all")
         members.append(_matches_regex(item) if type(item) is Regex else eq(item, siblings, context))
     return Group(members)
+
+
+_WITHOUT_FIELD: Final = frozenset(
+    {
+        *("$and", "$or", "$nor", "$expr", "$jsonSchema", "$comment"),
+        *("$alwaysTrue", "$alwaysFalse", "$text", "$where", "$sampleRate"),
+    }
+)
 
 
 def elem_match(operand: Any, siblings: Mapping[str, Any], context: Context) -> Condition:
@@ -342,7 +350,7 @@ def elem_match(operand: Any, siblings: Mapping[str, Any], context: Context) -> C
     if type(operand) is not dict:
         raise bad_value("$elemMatch needs an Object")
     first = next(iter(operand), None)
-    if is_operators(operand) and first not in ("$and", "$or", "$nor", "$where", "$expr"):
+    if is_operators(operand) and first not in _WITHOUT_FIELD:
         test = Group(compile_operators(operand, context)).on_value()
     else:
         matches = context.filter_test(operand)
@@ -403,6 +411,10 @@ def _bit_mask(name: str, operand: Any) -> int:
         if number < 0:
             raise CommandFailure(
                 FAILED_TO_PARSE, f"Expected a non-negative number in: {name}: {number}"
+            )
+        if number >= 2**63:
+            raise CommandFailure(
+                FAILED_TO_PARSE, f"Cannot represent as a 64-bit integer: {name}: {operand}"
             )
         return number
     raise bad_value(f"{name} takes an Array, a number, or a BinData but received: {operand!r}")

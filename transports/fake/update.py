@@ -18,10 +18,9 @@ from transports.fake.errors import (
     INVALID_ID_FIELD,
     INVALID_OPTIONS,
     PATH_NOT_VIABLE,
-    QUERY_FEATURE_NOT_ALLOWED,
     CommandFailure,
 )
-from transports.fake.matcher import Match, Matcher, compile_filter
+from transports.fake.matcher import SPECIAL_FEATURES, Match, Matcher, compile_filter
 from transports.fake.paths import split
 from transports.fake.stages.reshape import compile_reshape
 from transports.fake.stages.table import STAGES
@@ -72,9 +71,12 @@ class Update:
             return document
         key = document.get("_id", MISSING)
         new = updated.get("_id", MISSING)
-        same = equal if self.is_replacement or self.is_pipeline else identical
-        if key is not MISSING and (new is MISSING or not same(new, key)):
-            raise _immutable(new, self.is_replacement or self.is_pipeline)
+        if key is not MISSING and (new is MISSING or not equal(new, key)):
+            raise CommandFailure(
+                IMMUTABLE_FIELD,
+                "After applying the update, the (immutable) field '_id' was found to have been "
+                f"altered to _id: {new!r}",
+            )
         if new is not key:
             check_id(new)
         return updated
@@ -90,19 +92,6 @@ def check_id(key: Any) -> None:
         raise CommandFailure(
             INVALID_ID_FIELD, f"The '_id' value cannot be of type {bson_type(key)[1]}"
         )
-
-
-def _immutable(new: Any, replaced: bool) -> CommandFailure:
-    if replaced:
-        return CommandFailure(
-            IMMUTABLE_FIELD,
-            "After applying the update, the (immutable) field '_id' was found to have been altered "
-            f"to _id: {new!r}",
-        )
-    return CommandFailure(
-        IMMUTABLE_FIELD,
-        "Performing an update on the path '_id' would modify the immutable field '_id'",
-    )
 
 
 def compile_update(
@@ -123,9 +112,10 @@ def compile_update(
         now: the time of ``$currentDate`` and ``$$NOW``; the clock's if absent.
     """
     now = DatetimeMS(int(time.time() * 1000)) if now is None else now
+    filters = _array_filters(array_filters or (), collation)
     if isinstance(update, Mapping):
         if next(iter(update), "").startswith("$"):
-            return _operators(update, array_filters, Setting(collation, now))
+            return _operators(update, filters, Setting(collation, now))
         return _replacement(update)
     if array_filters is not None:
         raise CommandFailure(FAILED_TO_PARSE, "Cannot specify arrayFilters and a pipeline update")
@@ -134,10 +124,11 @@ def compile_update(
 
 def _replacement(replacement: Mapping[str, Any]) -> Update:
     new: Document = deep_copy(dict(replacement))
-    for name in new:
-        check_stored_name(name, name)
 
     def change(document: Document, match: Match | None, inserting: bool) -> Document:
+        if not inserting:
+            for name in new:
+                check_stored_name(name, name)
         if "_id" in new or "_id" not in document:
             if identical(new, document):  # with its _id: without one the server does not look
                 return document
@@ -179,6 +170,7 @@ def _pipeline(
             changed = step(changed, known)
         if "_id" not in changed and "_id" in document:
             return {"_id": document["_id"], **changed}
+        changed = _id_first(changed)
         return document if identical(changed, document) else changed
 
     return Update(change, is_pipeline=True)
@@ -192,13 +184,16 @@ def _refuse_stage(name: str) -> None:
 
 def _operators(
     update: Mapping[str, Any],
-    array_filters: Sequence[Mapping[str, Any]] | None,
+    filters: dict[str, Callable[[Any], bool]],
     setting: Setting,
 ) -> Update:
-    filters = _array_filters(array_filters or (), setting.collation)
     root = Branch()
     used: set[str] = set()
     renames: list[tuple[str, str]] = []
+
+    def check(parts: tuple[str, ...], path: str) -> None:
+        _check_parts(parts, path, filters, used)
+
     for operator, fields in update.items():
         if operator != "$rename" and operator not in MODIFIERS:
             raise CommandFailure(
@@ -216,10 +211,10 @@ def _operators(
         for path, operand in fields.items():
             if operator == "$rename":
                 renames.append((path, operand))
-                _rename(root, path, operand)
+                _rename(root, path, operand, check)
                 continue
             parts = update_parts(path)
-            _check_parts(parts, path, filters, used)
+            check(parts, path)
             insert(root, parts, MODIFIERS[operator](operand, setting))
     for name in filters:
         if name not in used:
@@ -258,7 +253,6 @@ def _check_parts(
         )
     if sum(part == "$" for part in parts) > 1:
         raise bad_value(f"Too many positional (i.e. '$') elements found in path '{path}'")
-    check_stored_name(parts[0], path)
     for part in parts:
         name = filter_name(part)
         if name:
@@ -272,6 +266,11 @@ def _array_filters(
 ) -> dict[str, Callable[[Any], bool]]:
     filters: dict[str, Callable[[Any], bool]] = {}
     for given in array_filters:
+        try:
+            matches = compile_filter(given, collation=collation, banned=SPECIAL_FEATURES)
+        except CommandFailure as failure:
+            failure.message = f"Error parsing array filter :: caused by :: {failure.message}"
+            raise
         names = list(dict.fromkeys(_top_names(given)))
         if not names:
             raise CommandFailure(
@@ -296,7 +295,7 @@ def _array_filters(
                 "Error parsing array filter :: caused by :: The top-level field name must be an "
                 f"alphanumeric string beginning with a lowercase letter, found '{name}'"
             )
-        filters[name] = _element_test(name, compile_filter(given, collation=collation))
+        filters[name] = _element_test(name, matches)
     return filters
 
 
@@ -317,8 +316,13 @@ def _top_names(query: Mapping[str, Any]) -> list[str]:
 _NOTHING: Final = Modifier(lambda value, path, key: value, creates=False, removes=True)
 
 
-def _rename(root: Branch, source: str, target: Any) -> None:
+def _rename(
+    root: Branch, source: str, target: Any, check: Callable[[tuple[str, ...], str], None]
+) -> None:
     """Check a ``$rename`` and hold its two places in the tree."""
+    source_parts = update_parts(source)
+    check(source_parts, source)
+    insert(root, source_parts, _NOTHING)
     if type(target) is not str:
         raise bad_value(f"The 'to' field for $rename must be a string: {source}: {target!r}")
     for path, which in ((source, "source"), (target, "destination")):
@@ -328,7 +332,7 @@ def _rename(root: Branch, source: str, target: Any) -> None:
         raise bad_value(
             f'The source and target field for $rename must differ: {source}: "{target}"'
         )
-    source_parts, target_parts = split(source), split(target)
+    target_parts = split(target)
     shorter = min(len(source_parts), len(target_parts))
     if source_parts[:shorter] == target_parts[:shorter]:
         raise bad_value(
@@ -336,7 +340,6 @@ def _rename(root: Branch, source: str, target: Any) -> None:
             f'{source}: "{target}"'
         )
     insert(root, target_parts, _NOTHING)
-    insert(root, source_parts, _NOTHING)
 
 
 def _with_renames(root: Branch, renames: list[tuple[str, str]], document: Document) -> Branch:
@@ -415,25 +418,13 @@ def seed_upsert(matcher: Matcher, update: Update) -> Document:
     Raises:
         CommandFailure: 54 for equalities that contradict each other, and what `Update.apply` does.
     """
-    if _uses_expr(matcher.query):
-        raise CommandFailure(
-            QUERY_FEATURE_NOT_ALLOWED, "$expr is not allowed in the query predicate for an upsert"
-        )
-    equalities = matcher.equalities()
-    if update.is_replacement:
-        equalities = {path: value for path, value in equalities.items() if path == "_id"}
+    equalities = matcher.equalities(only_id=update.is_replacement)
     seed: Document = {}
     for path, value in equalities.items():
         _put(seed, split(path), deep_copy(value))
     document = _id_first(update.apply(seed, None, inserting=True))
     check_id(document.get("_id"))
     return document
-
-
-def _uses_expr(query: Mapping[str, Any]) -> bool:
-    return "$expr" in query or any(
-        _uses_expr(member) for name in ("$and", "$or", "$nor") for member in query.get(name, ())
-    )
 
 
 def _put(document: Document, parts: tuple[str, ...], value: Any) -> None:

@@ -16,7 +16,7 @@ from transports.fake.collation import Collation
 from transports.fake.errors import TYPE_MISMATCH, CommandFailure
 from transports.fake.expressions.numbers import whole
 from transports.fake.expressions.ordering import compile_value_order
-from transports.fake.matcher import compile_filter
+from transports.fake.matcher import SPECIAL_FEATURES, compile_filter
 from transports.fake.matcher_operators import FIELD_OPERATORS
 from transports.fake.update_paths import bad_value
 from transports.fake.values import NUMBER_TYPES, bson_type, deep_copy, equal, hash_key
@@ -134,13 +134,13 @@ def pull(operand: Any, collation: Collation | None) -> Change:
     test: Callable[[Any], bool]
     first = next(iter(operand), "") if type(operand) is dict else ""
     if type(operand) is dict and (first not in FIELD_OPERATORS or first == "$not"):
-        matches = compile_filter(operand, collation=collation)
+        matches = compile_filter(operand, collation=collation, banned=SPECIAL_FEATURES)
 
         def test(element: Any) -> bool:
             return type(element) is dict and matches(element)
 
     elif type(operand) in (dict, Regex):
-        wrapped = compile_filter({"": operand}, collation=collation)
+        wrapped = compile_filter({"": operand}, collation=collation, banned=SPECIAL_FEATURES)
 
         def test(element: Any) -> bool:
             return wrapped({"": element})

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from functools import cmp_to_key
 from typing import Any, Final
 
-from transports.fake.errors import PATH_NOT_VIABLE, CommandFailure
-from transports.fake.update_modifiers import Modifier
-from transports.fake.update_paths import bad_value, conflict, filter_name
+from transports.fake.errors import IMMUTABLE_FIELD, PATH_NOT_VIABLE, CommandFailure
+from transports.fake.update_modifiers import Modifier, identical
+from transports.fake.update_paths import bad_value, check_stored_name, conflict, filter_name
 from transports.fake.values import MISSING, Document, bson_type
 
 _MOST_PADDING: Final = 1_500_000
@@ -141,6 +141,8 @@ class Application:
             new = self.apply(child, old, f"{path}.{name}" if path else name)
             if new is old:
                 continue
+            if not path:
+                self._check_top(name, old, new)
             if result is document:
                 result = dict(document)
             if new is MISSING:
@@ -149,15 +151,23 @@ class Application:
                 result[name] = new
         return result
 
+    def _check_top(self, name: str, old: Any, new: Any) -> None:
+        if name == "_id" and old is not MISSING and not identical(new, old):
+            raise CommandFailure(
+                IMMUTABLE_FIELD,
+                "Performing an update on the path '_id' would modify the immutable field '_id'",
+            )
+        if not self.inserting and new is not MISSING:
+            check_stored_name(name, name)
+
     def _array(self, node: Branch, array: list[Any], path: str) -> list[Any]:
         result = array
         for name, child in self._children(node, array, path):
             # Unlike a query, an update takes "01" for 1.
             index = int(name) if name.isdigit() else -1
             if index < 0:
-                if _removes(child) or not _concerns(child, self.inserting):
-                    continue
-                raise self._not_viable(name, path, array)
+                self._check_unreachable(child, name, path, array)
+                continue
             old = array[index] if index < len(array) else MISSING
             new = self.apply(child, old, f"{path}.{name}")
             if new is old:
@@ -173,9 +183,25 @@ class Application:
 
     def _scalar(self, node: Branch, value: Any, path: str) -> Any:
         for name, child in self._children(node, value, path):
-            if _concerns(child, self.inserting) and not _removes(child):
-                raise self._not_viable(name, path, value)
+            self._check_unreachable(child, name, path, value)
         return value
+
+    def _check_unreachable(self, node: Node, name: str, path: str, value: Any) -> None:
+        """Raise what a place below a value that has no such place raises, if anything."""
+        if isinstance(node, Modifier):
+            if (self.inserting or not node.inserts_only) and not node.removes:
+                raise self._not_viable(name, path, value)
+            return
+        for inner in node.in_order:
+            if filter_name(inner) is not None:
+                raise self._absent(f"{path}.{name}" if path else name)
+            below = node.children[inner]
+            self._check_unreachable(below, name, path, value)
+
+    def _absent(self, path: str) -> CommandFailure:
+        return bad_value(
+            f"The path '{path}' must exist in the document in order to apply array updates."
+        )
 
     def _not_viable(self, name: str, path: str, value: Any) -> CommandFailure:
         return CommandFailure(
@@ -185,9 +211,7 @@ class Application:
 
     def _filtered(self, node: Branch, array: Any, path: str) -> Any:
         if array is MISSING:
-            raise bad_value(
-                f"The path '{path}' must exist in the document in order to apply array updates."
-            )
+            raise self._absent(path)
         if type(array) is not list:
             raise bad_value(
                 f"Cannot apply array updates to non-array element {path.rpartition('.')[2]}: "

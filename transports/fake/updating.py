@@ -94,16 +94,20 @@ class Updater:
                     "Constant values may only be specified for pipeline updates",
                 )
             variables = {**variables, **operation.evaluate(statement.constants)}
-        check_text_index(self.view, statement.q)
-        matcher = compile_filter(
-            statement.q, collation=self.collation, let=variables, now=operation.now
-        )
         update = compile_update(
             statement.u,
             array_filters=statement.array_filters,
             collation=self.collation,
             let=variables,
             now=operation.now,
+        )
+        check_text_index(self.view, statement.q)
+        matcher = compile_filter(
+            statement.q,
+            collation=self.collation,
+            let=variables,
+            now=operation.now,
+            banned=frozenset({"$expr"}) if statement.upsert else frozenset(),
         )
         if statement.multi and update.is_replacement:
             raise CommandFailure(

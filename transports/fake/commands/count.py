@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from transports.fake.commands.registry import command, non_negative, whole
 from transports.fake.errors import CommandFailure
+from transports.fake.expressions.names import check_path
 from transports.fake.matcher import compile_filter
 from transports.fake.namespaces import collection_name
 from transports.fake.operation import Operation
@@ -21,7 +22,7 @@ from transports.fake.storage import CollectionView
 from transports.fake.values import MISSING, Document, hash_key, sort_key
 from transports.fake.views import read_view
 
-_EMPTY_PATH: Final = 40352
+_NULL_BYTE: Final = 31032
 
 
 @command(
@@ -101,8 +102,9 @@ def run_distinct(operation: Operation) -> Document:
     collation = operation.collation(view)
     check_text_index(view, query)
     matcher = compile_filter(query, collation=collation, now=operation.now)
-    if not key:
-        raise CommandFailure(_EMPTY_PATH, "FieldPath cannot be constructed with empty string")
+    if "\0" in key:
+        raise CommandFailure(_NULL_BYTE, "Key field cannot contain an embedded null byte")
+    check_path(key)
     documents: Iterable[Document] = ()
     if view is not None and view.collection.is_view:
         documents = read_view(operation, view.collection, [{"$match": query}] if query else [])
