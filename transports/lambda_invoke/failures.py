@@ -69,16 +69,31 @@ def invoke_failure(error: InvokeError, function: str, request: Request | None) -
 
 
 def _labels_for(kind: str, ran: Ran, request: Request | None) -> tuple[str, ...]:
+    nothing_written = _nothing_written(ran, request)
     if kind == "expired":  # no time is left in which to repeat it
-        return (_OVERLOADED,)
+        return (_OVERLOADED, *nothing_written)
     overload = _OVERLOAD_LABELS if kind == "throttled" else ()
     if request is None:
         return overload
+    # The driver adds this to a commit by the error's code, and not for these codes. A commit that
+    # was throttled may be the repetition of one whose answer was lost.
+    is_commit = request.name == "commitTransaction"
+    unknown = ("UnknownTransactionCommitResult",)
     if kind not in _PERMANENT:
-        return overload + _labels(request)
-    # The driver adds this to a commit by the error's code, and not for these codes.
-    is_commit = request.name == "commitTransaction" and ran != "no"
-    return ("UnknownTransactionCommitResult",) if is_commit else ()
+        throttled_commit = unknown if is_commit and kind == "throttled" else ()
+        return overload + _labels(request) + nothing_written + throttled_commit
+    return unknown if is_commit and ran != "no" else nothing_written
+
+
+def _nothing_written(ran: Ran, request: Request | None) -> tuple[str, ...]:
+    """Return the label of a retryable write that did not run.
+
+    It may be the repetition of one whose outcome is unknown. By this label the driver then raises
+    that one's error, and not this one, which says that nothing was done.
+    """
+    if ran == "no" and request is not None and "RetryableWriteError" in _labels(request):
+        return ("NoWritesPerformed",)
+    return ()
 
 
 def function_failure(
@@ -92,6 +107,7 @@ def function_failure(
     """
     code, code_name, error = failure.code, failure.code_name, CarriageError
     labels = _labels(request) if request is not None and code in (6, 7, 89) else ()
+    labels += _nothing_written(failure.ran, request)
     if request is not None and code == _CODES["network"][0]:
         if failure.ran == "unknown":
             error = ConnectionLost

@@ -49,7 +49,7 @@ def test_labels_are_those_of_a_network_error_of_that_command(
 
 @pytest.mark.parametrize("kind", ["refused", "too_large", "reply_too_large"])
 def test_what_ends_the_same_way_again_has_no_labels(kind: Kind) -> None:
-    error = invoke_failure(InvokeError(kind, "no", "no"), "db-proxy", request("insert", **TXN))
+    error = invoke_failure(InvokeError(kind, "no", "no"), "db-proxy", request("update"))
     assert error.labels == ()
 
 
@@ -57,8 +57,12 @@ def test_what_ends_the_same_way_again_has_no_labels(kind: Kind) -> None:
     ("command", "labels"),
     [
         (request("find"), ()),
-        (request("insert", **TXN), ("RetryableWriteError",)),
+        (request("insert", **TXN), ("RetryableWriteError", "NoWritesPerformed")),
         (request("insert", **IN_TRANSACTION), ("TransientTransactionError",)),
+        (
+            request("commitTransaction", **IN_TRANSACTION),
+            ("RetryableWriteError", "NoWritesPerformed", "UnknownTransactionCommitResult"),
+        ),
         (None, ()),
     ],
 )
@@ -68,6 +72,22 @@ def test_a_throttle_is_an_overload_that_may_be_repeated(
     error = invoke_failure(InvokeError("throttled", "slow down", "no"), "p", command)
     assert (error.code, error.code_name) == (462, "IngressRequestRateLimitExceeded")
     assert error.labels == ("SystemOverloadedError", "RetryableError", *labels)
+
+
+@pytest.mark.parametrize("kind", ["network", "throttled", "expired", "refused", "too_large"])
+def test_a_retryable_write_that_did_not_run_lets_the_driver_raise_an_earlier_error(
+    kind: Kind,
+) -> None:
+    """A repetition that did not run says nothing of the first attempt."""
+    write, other = request("insert", **TXN), request("update")
+    did_not_run = InvokeError(kind, "no", "no")
+    assert "NoWritesPerformed" in invoke_failure(did_not_run, "p", write).labels
+    assert "NoWritesPerformed" not in invoke_failure(did_not_run, "p", other).labels
+    for code in (6, 89, 2):
+        failure = FailureResult(code, "X", "no", "no")
+        assert "NoWritesPerformed" in function_failure(failure, "p", write).labels
+        failure = FailureResult(code, "X", "who knows", "unknown")
+        assert "NoWritesPerformed" not in function_failure(failure, "p", write).labels
 
 
 def test_a_throttle_after_the_command_ran_is_no_overload() -> None:
@@ -82,10 +102,14 @@ def test_a_throttle_after_the_command_ran_is_no_overload() -> None:
 
 def test_a_throttle_beyond_the_commands_time_limit_is_not_to_be_repeated() -> None:
     expired = InvokeError("expired", "too late", "no")
-    for command in (request("find"), request("insert", **TXN), None):
+    for command, labels in (
+        (request("find"), ()),
+        (request("insert", **TXN), ("NoWritesPerformed",)),
+        (None, ()),
+    ):
         error = invoke_failure(expired, "p", command)
         assert (error.code, error.code_name) == (50, "MaxTimeMSExpired")
-        assert error.labels == ("SystemOverloadedError",)
+        assert error.labels == ("SystemOverloadedError", *labels)
 
 
 @pytest.mark.parametrize("kind", ["refused", "too_large", "reply_too_large"])
@@ -93,7 +117,8 @@ def test_a_commit_whose_answer_is_lost_for_good_has_an_unknown_result(kind: Kind
     commit = request("commitTransaction", **IN_TRANSACTION)
     lost = invoke_failure(InvokeError(kind, "lost", "yes"), "p", commit)
     assert lost.labels == ("UnknownTransactionCommitResult",)
-    assert invoke_failure(InvokeError(kind, "no", "no"), "p", commit).labels == ()
+    refused = invoke_failure(InvokeError(kind, "no", "no"), "p", commit)
+    assert refused.labels == ("NoWritesPerformed",)
     assert protocol_failure("what?", "p", commit).labels == ("UnknownTransactionCommitResult",)
 
 
@@ -109,7 +134,7 @@ def test_the_words_name_function_command_cause_and_outcome() -> None:
 
 def test_a_failure_in_the_function_keeps_its_code() -> None:
     failure = FailureResult(18, "AuthenticationFailed", "bad password", "no")
-    error = function_failure(failure, "p", request("insert", **TXN))
+    error = function_failure(failure, "p", request("insert"))
     assert (error.code, error.code_name, error.labels) == (18, "AuthenticationFailed", ())
 
 
@@ -126,7 +151,7 @@ def test_a_server_that_was_not_reached_is_left_for_another_in_words() -> None:
     error = function_failure(unreachable, "p", request("insert", **TXN))
     assert not isinstance(error, ConnectionLost)
     assert (error.code, error.code_name) == (91, "ShutdownInProgress")
-    assert error.labels == ("RetryableWriteError",)
+    assert error.labels == ("RetryableWriteError", "NoWritesPerformed")
     assert error.message.endswith("no answer. It did not run.")
     assert function_failure(unreachable, "p", None).code == 6
 
