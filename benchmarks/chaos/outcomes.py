@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pymongo.errors import (
     BulkWriteError,
+    ConnectionFailure,
     DuplicateKeyError,
     OperationFailure,
     PyMongoError,
@@ -29,6 +30,7 @@ _EXPECTED_CODES = frozenset(
         112,  # WriteConflict
         133,  # FailedToSatisfyReadPreference
         134,  # ReadConcernMajorityNotAvailableYet
+        175,  # QueryPlanKilled: a member rolled back what it had not replicated
         189,  # PrimarySteppedDown
         225,  # TransactionTooOld
         246,  # SnapshotUnavailable
@@ -74,8 +76,10 @@ def is_unexpected(error: BaseException) -> bool:
             return any(each.get("code") not in _EXPECTED_CODES for each in errors)
         case OperationFailure(code=code):
             return code not in _EXPECTED_CODES
-        case PyMongoError():
+        case ConnectionFailure():
             return False
+    # Nothing but the driver's own exceptions should come out of a transport; and a driver's about
+    # its configuration, or about how it was used, are no server's doing.
     return True
 
 

@@ -95,7 +95,6 @@ class Worker:
                 operation, "unknown", error=describe(error), hung=hung, unexpected=not hung
             )
         except Exception as error:
-            # Nothing but the driver's own exceptions should come out of a transport.
             self._journal.end(operation, "unknown", error=describe(error), unexpected=True)
         else:
             kind.done(self, effects, result)
