@@ -28,7 +28,8 @@ Response (the function's result), one reply per item, in order::
 
 ``message`` is the OP_MSG after its header (flags and sections) and ``reply`` the BSON document of
 the reply's section 0: the bytes the driver sent and the server answered, nothing decoded between.
-What is too large for one invoke is compressed or staged (`transports.lambda_invoke.bodies`).
+What is too large for one invoke is compressed or staged (`transports.lambda_invoke.bodies`), and
+then alone in its envelope: it may unpack to 48 MB.
 A version this release does not speak is answered with ``{"odm": 1, "refusal": "…"}``.
 
 Sizes: base64 makes 4 bytes of 3, and a synchronous payload is at most `MAX_PAYLOAD_BYTES`
@@ -295,7 +296,14 @@ def decode_request(event: Any) -> list[Item]:
     items = _field(event, "items", list, "the event")
     if len(items) > MAX_ITEMS:
         raise EnvelopeError(f"the event has {len(items)} items, more than {MAX_ITEMS}")
-    return [_item_from_json(item, f"items[{index}]") for index, item in enumerate(items)]
+    decoded = [_item_from_json(item, f"items[{index}]") for index, item in enumerate(items)]
+    if len(decoded) > 1 and any(map(_is_packed, decoded)):
+        raise EnvelopeError("a body that is compressed or staged travels alone: it may be large")
+    return decoded
+
+
+def _is_packed(item: Item) -> bool:
+    return isinstance(item, CommandItem) and bool(item.message.encoding or item.message.staged)
 
 
 def _item_from_json(item: Any, where: str) -> Item:

@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import struct
+import tracemalloc
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -287,27 +288,44 @@ def test_nothing_but_one_session_s_operations_is_ended(
 # -- how much may be held --------------------------------------------------------------------
 
 
-def test_bombs_are_unpacked_one_at_a_time(
-    call: Call, server: str, app: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at_once: list[int] = []
-    unpacking = 0
-    original = app.decompress
-
-    def counted(data: bytes, encoding: Any) -> Any:
-        nonlocal unpacking
-        unpacking += 1
-        at_once.append(unpacking)
-        try:
-            return original(data, encoding)
-        finally:
-            unpacking -= 1
-
-    monkeypatch.setattr(app, "decompress", counted)
+def test_what_unpacks_to_48_mb_travels_alone(app: ModuleType, server: str) -> None:
     bomb = Body(zlib.compress(bytes(MAX_BODY_BYTES + 1), 9), "zlib")
-    results = call(*[CommandItem(server, bomb)] * 4).results
-    assert {type(result) for result in results} == {FailureResult}
-    assert at_once == [1] * 4
+    for other in (CommandItem(server, bomb), DescribeItem()):
+        event = json.loads(encode_request([CommandItem(server, bomb), other]))
+        assert "travels alone" in app.handler(event, Context())["refusal"]
+
+
+def test_a_bomb_is_one_clean_error(call: Call, server: str) -> None:
+    bomb = Body(zlib.compress(bytes(MAX_BODY_BYTES + 1), 9), "zlib")
+    (result,) = call(CommandItem(server, bomb)).results
+    assert isinstance(result, FailureResult)
+    assert (result.code, result.ran) == (17, "no")
+
+
+@pytest.mark.parametrize("name", [b"find", b"update"])
+def test_millions_of_fields_are_not_remembered(
+    call: Call, server: str, app: ModuleType, name: bytes
+) -> None:
+    """Three bytes each in the message, hundreds in a list of where they lie."""
+    fields = b"\x0aa\0" * 2_000_000
+    content = b"\x02" + name + b"\0" + INT32.pack(2) + b"c\0" + fields
+    content += b"\x02$db\0" + INT32.pack(5) + b"test\0"
+    message = bytes(5) + INT32.pack(len(content) + 5) + content + b"\0"
+    documents = b"\5\0\0\0\0" * 1_000_000
+    update = bytes(5) + bson.encode({"update": "c", "$db": "test"})
+    update += b"\1" + INT32.pack(4 + 8 + len(documents)) + b"updates\0" + documents
+    (result,) = call(CommandItem(server, Body(zlib.compress(message), "zlib"))).results
+    assert isinstance(result, ReplyResult)
+    assert bson.decode(result.reply.data)["ok"] == 0.0
+    tracemalloc.start()
+    try:
+        (result,) = call(CommandItem(server, Body(zlib.compress(update), "zlib"))).results
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(result, ReplyResult)
+    assert bson.decode(result.reply.data)["ok"] == 0.0
+    assert peak < 60_000_000
 
 
 def test_parts_of_one_envelope_s_fetches_are_bounded(call: Call, server: str) -> None:

@@ -105,7 +105,6 @@ class Proxy:
         self._pauses = Pauses(self._executor.max_idle_s)
         self._staging = Staging(self._executor.client, settings.staging)
         self._threads = ThreadPoolExecutor(settings.max_pool_size, "odm-proxy")
-        self._unpacking = threading.Lock()
         self._counting = threading.Lock()
         self._held_bytes = 0  # of replies, in the invocation under way
         self._environment = uuid4().hex[:12]
@@ -195,19 +194,18 @@ class Proxy:
         return ReplyResult(Body(data))
 
     def _run_command(self, item: CommandItem, timeout_s: float) -> Result:
-        if not (item.message.encoding or item.message.staged):
-            return self._run_message(item, item.message.data, timeout_s)
-        deadline = time.monotonic() + timeout_s
-        # A few kB may unpack to 48 MB: whatever an envelope holds, one such body at a time.
-        if not self._unpacking.acquire(timeout=timeout_s):
-            return FailureResult(89, "NetworkTimeout", "the function's time was up", "no")
         try:
             message = self._unpack(item.message)
-            return self._run_message(item, message, max(deadline - time.monotonic(), 0.001))
         except BodyError as error:
             return FailureResult(*_PROTOCOL_ERROR, str(error), "no")
-        finally:
-            self._unpacking.release()
+        message = self._policy.check(message, self._views.at(item.server, timeout_s))
+        reply = self._executor.run(
+            item.server, message, acknowledged=item.acknowledged, timeout_s=timeout_s
+        )
+        self._policy.check_reply(reply)
+        if self._may_hold(len(reply)):
+            return ReplyResult(Body(reply))
+        return self._staged(Body(*compress(reply)))
 
     def _unpack(self, body: Body) -> bytes | bytearray:
         if not body.staged:
@@ -218,18 +216,6 @@ class Proxy:
         if len(message) < envelope.MIN_MESSAGE_BYTES:  # its header would promise another length
             raise BodyError("the message is too short to be an OP_MSG")
         return message
-
-    def _run_message(
-        self, item: CommandItem, message: bytes | bytearray, timeout_s: float
-    ) -> Result:
-        message = self._policy.check(message, self._views.at(item.server, timeout_s))
-        reply = self._executor.run(
-            item.server, message, acknowledged=item.acknowledged, timeout_s=timeout_s
-        )
-        self._policy.check_reply(reply)
-        if self._may_hold(len(reply)):
-            return ReplyResult(Body(reply))
-        return self._staged(Body(*compress(reply)))
 
     def _may_hold(self, size: int) -> bool:
         """Whether *size* more bytes may wait for this invocation's other items to end."""

@@ -25,6 +25,10 @@ INT32, INT64 = 0x10, 0x12
 MAX_DEPTH = 180
 """Levels of nesting that are looked at; a server stores no document of more than 180."""
 
+MAX_FIELDS = 200_000
+"""Fields of one document, and documents of one sequence, that are looked at: 48 MB hold millions,
+and remembering where each lies takes a hundred times their bytes. A server takes 100,000 writes."""
+
 _MORE_TO_COME = 2
 _BODY, _SEQUENCE = 0, 1
 _FIXED_SIZES = {
@@ -159,6 +163,8 @@ def elements(data: Data, start: int, limit: int | None = None) -> list[Element]:
                 name = bytes(name)
             found.append(Element(name, kind, value, following))
             position = following
+            if len(found) > MAX_FIELDS:
+                raise Violation(f"takes no more than {MAX_FIELDS:,} fields in one document")
     except (ValueError, KeyError, struct.error):  # no end of a string, an unknown type, cut off
         raise Violation("takes no malformed BSON") from None
     return found
@@ -188,6 +194,8 @@ def documents(data: Data, start: int, end: int) -> list[tuple[int, int]]:
         following = _end(data, start, end)
         found.append((start, following))
         start = following
+        if len(found) > MAX_FIELDS:
+            raise Violation(f"takes no more than {MAX_FIELDS:,} documents in one sequence")
     return found
 
 

@@ -10,6 +10,7 @@ from transports.lambda_invoke.function.policy.message import (
     ARRAY,
     DOCUMENT,
     MAX_DEPTH,
+    MAX_FIELDS,
     Data,
     Element,
     elements,
@@ -131,3 +132,5 @@ class Scope:
                         continue
                 if kind in (DOCUMENT, ARRAY):
                     waiting.append((value, after, depth + 1))
+            if len(waiting) > MAX_FIELDS:
+                raise Violation(f"takes no more than {MAX_FIELDS:,} values to look into")
