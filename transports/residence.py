@@ -15,6 +15,7 @@ import selectors
 import sys
 import threading
 import weakref
+from asyncio import _get_running_loop
 
 from transports.errors import OpenedBeforeFork, WrongEventLoop
 
@@ -61,8 +62,8 @@ class Residence:
             WrongEventLoop: it was opened in another event loop.
             OpenedBeforeFork: it was opened in the process that forked this one.
         """
-        # Asked several times for each command: 0.1 µs.
-        running = asyncio._get_running_loop()
+        # Asked a few times for each command: 0.3 µs of the 400 that a find_one takes.
+        running = _get_running_loop()
         if self._loop is not running or running is None:
             self._refuse(running)
 
