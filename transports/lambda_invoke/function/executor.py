@@ -194,14 +194,17 @@ class Executor:
         """Return PyMongo's server at *address*, once it is known to answer.
 
         The caller's driver has chosen it and waits with others for a better one, so a server that
-        does not answer is not waited for: one check that began after this call decides.
+        does not answer is not waited for: one check that began after this call decides. Nor is
+        one that no member has named after `_DISCOVERY_SECONDS`.
         """
-        deadline = time.monotonic() + timeout_s
+        started = time.monotonic()
         topology = self._client._get_topology()
         failed = _failure_of(topology, address)
         while True:
-            remaining = max(deadline - time.monotonic(), 0)
             description = topology.description.server_descriptions().get(address)
+            unheard_of = description is None and topology.description.known_servers
+            limit = min(timeout_s, _DISCOVERY_SECONDS) if unheard_of else timeout_s
+            remaining = max(started + limit - time.monotonic(), 0)
             if description is not None and description.is_server_type_known:
                 # PyMongo's annotation says int; it adds the value to a clock.
                 return topology.select_server_by_address(address, "command", remaining)  # type: ignore[arg-type]
