@@ -166,6 +166,11 @@ class Dispatcher:
             return error_reply(91, "ShutdownInProgress", message)
         if self._services.relays_hello:
             member = await self._ask(name, command)
+        if "client" in command and handshake.is_recovering(member.hello):
+            # PyMongo takes such a server for one without sessions, for as long as the connection
+            # lives; and by the time that it writes on it, the server may be primary.
+            message = f"{self._member} is neither primary nor secondary now"
+            return error_reply(13436, "NotPrimaryOrSecondary", message, ("RetryableWriteError",))
         context = HelloContext(
             addresses=self._services.addresses(),
             connection_id=self.client.connection_id,

@@ -135,6 +135,17 @@ def checked_hello(hello: Mapping[str, Any]) -> Mapping[str, Any]:
     return hello
 
 
+def is_recovering(hello: Mapping[str, Any]) -> bool:
+    """Whether *hello* is of a member that holds data but serves none now: it starts, or recovers.
+
+    Drivers call it RSOther or RSGhost.
+    """
+    if not hello.get("ok") or not (hello.get("setName") or hello.get("isreplicaset")):
+        return False
+    serving = ("isWritablePrimary", "ismaster", "secondary", "arbiterOnly")
+    return not any(hello.get(role) for role in serving)
+
+
 def hello_reply(
     command: Mapping[str, Any], member: Member, context: HelloContext, *, name: str
 ) -> Reply:

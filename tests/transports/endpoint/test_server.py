@@ -253,6 +253,26 @@ async def test_a_member_that_is_down_says_so(
     assert await other.command({"hello": 1}) == down
 
 
+@pytest.mark.parametrize("starting", [False, True])
+async def test_no_connection_is_made_to_a_member_that_recovers(
+    endpoint: Any, backend: Any, connect: Any, members: Any, starting: bool
+) -> None:
+    """A driver would take the member for one without sessions, on this connection for good."""
+    primary, secondary = members("DB1.example:27017", "db2.example:27017")
+    hello = {**primary.hello, "isWritablePrimary": False}
+    if starting:
+        hello = {"ok": 1.0, "isWritablePrimary": False, "isreplicaset": True, "maxWireVersion": 17}
+    recovering = Member(address=primary.address, hello=hello)
+    backend.deployment = Deployment(members=(recovering, secondary))
+    endpoint.topology.doubt()
+    one, other = [await connect(address) for address in endpoint.addresses().values()]
+    handshake = {"hello": 1, "client": {"driver": {"name": "d", "version": "1"}}}
+    refused = await one.command(handshake)
+    assert (refused["code"], refused["errorLabels"]) == (13436, ["RetryableWriteError"])
+    assert (await one.command({"hello": 1}))["ok"] == 1.0, "who is connected is told as it is"
+    assert (await other.command(handshake))["ok"] == 1.0
+
+
 async def test_the_age_of_a_description_can_be_bounded(backend: Any, connect: Any) -> None:
     async with Endpoint(backend, deployment_max_age_s=0) as endpoint:
         client = await connect(next(iter(endpoint.addresses().values())))
