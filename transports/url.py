@@ -68,7 +68,7 @@ class TransportURL:
     raw: str = field(repr=False)
     target: str
     database: str
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def driver_uri(self) -> str:

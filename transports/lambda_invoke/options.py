@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from transports.errors import InvalidURL
-from transports.url import TransportURL, check_options
+from transports.url import TransportURL, check_options, redact_url
 
 # The longest a function may run, and so the longest anybody may wait for one:
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -93,10 +93,10 @@ class LambdaOptions:
         qualifier = match["qualifier"]
         function = url.target.removesuffix(f":{qualifier}") if qualifier else url.target
         endpoint = url.options.get("endpoint")
-        if endpoint is not None and urlsplit(endpoint).scheme not in ("http", "https"):
+        if endpoint is not None and not _is_service(endpoint):
             raise InvalidURL(
-                f"endpoint={endpoint!r} in {url.redacted!r} is no URL: "
-                "write endpoint=http://127.0.0.1:9001"
+                f"endpoint={redact_url(endpoint)!r} in {url.redacted!r} is no URL of a Lambda "
+                "service (without credentials): write endpoint=http://127.0.0.1:9001"
             )
         return cls(
             function=function,
@@ -110,6 +110,16 @@ class LambdaOptions:
             throttle_timeout_s=_seconds(url, "throttleTimeoutMS") or 10.0,
             relay_hello=_boolean(url, "relayHello"),
         )
+
+
+def _is_service(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError:  # brackets or a port that are none
+        return False
+    # The SDK has its own credentials, and would write these into its logs.
+    return parts.scheme in ("http", "https") and "@" not in parts.netloc and port != 0
 
 
 def _seconds(url: TransportURL, option: str) -> float | None:

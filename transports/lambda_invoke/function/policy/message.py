@@ -25,9 +25,9 @@ INT32, INT64 = 0x10, 0x12
 MAX_DEPTH = 180
 """Levels of nesting that are looked at; a server stores no document of more than 180."""
 
-MAX_FIELDS = 200_000
+MAX_FIELDS = 100_000
 """Fields of one document, and documents of one sequence, that are looked at: 48 MB hold millions,
-and remembering where each lies takes a hundred times their bytes. A server takes 100,000 writes."""
+and remembering where each lies takes a hundred times their bytes. A server takes as many writes."""
 
 _MORE_TO_COME = 2
 _BODY, _SEQUENCE = 0, 1
