@@ -140,7 +140,32 @@ def _awaited(name: str) -> property:
     return property(read)
 
 
-class ClientAdapter(Adapter):
+class WatchedAdapter(Adapter):
+    """What change streams are opened over: the deployment, a database, a collection."""
+
+    async def watch(self, *args: Any, **options: Any) -> ChangeStreamAdapter:
+        """Open a change stream now: Motor's would wait for the first iteration."""
+        stream = self._motor.watch(*map(_plain, args), **_plain_options(options))
+        return ChangeStreamAdapter(await stream.__aenter__())
+
+
+def _run_now(name: str) -> Callable[..., Coroutine[Any, Any, CursorAdapter]]:
+    """Return the method *name*, which runs its command now.
+
+    Motor would return a latent cursor, which sends it with the first iteration.
+    """
+
+    async def run(adapter: Adapter, *args: Any, **options: Any) -> CursorAdapter:
+        # The coroutine that the latent cursor itself calls.
+        command = getattr(adapter._motor, f"_async_{name}")
+        cursor = await command(*map(_plain, args), **_plain_options(options))
+        return CommandCursorAdapter(AsyncIOMotorCommandCursor(cursor, adapter._motor))
+
+    run.__name__ = name
+    return run
+
+
+class ClientAdapter(WatchedAdapter):
     """`AsyncIOMotorClient` as an `AsyncMongoClient`."""
 
     _peer = AsyncMongoClient
@@ -177,10 +202,6 @@ class ClientAdapter(Adapter):
         """Start a session: no I/O, so no await, as in PyMongo Async."""
         return SessionAdapter(self._motor.wrap(self._motor.delegate.start_session(**options)))
 
-    async def watch(self, *args: Any, **options: Any) -> ChangeStreamAdapter:
-        """Open a change stream over the whole deployment."""
-        return await _watched(self._motor, args, options)
-
     # Properties that may wait for a server are coroutines in PyMongo Async.
     address = _awaited("address")
     primary = _awaited("primary")
@@ -190,7 +211,7 @@ class ClientAdapter(Adapter):
     is_mongos = _awaited("is_mongos")
 
 
-class DatabaseAdapter(Adapter):
+class DatabaseAdapter(WatchedAdapter):
     """`AsyncIOMotorDatabase` as an `AsyncDatabase`."""
 
     _peer = AsyncDatabase
@@ -201,16 +222,10 @@ class DatabaseAdapter(Adapter):
     def __bool__(self) -> bool:
         return bool(self._motor)  # raises, as PyMongo does
 
-    async def aggregate(self, *args: Any, **options: Any) -> CursorAdapter:
-        """Run the aggregation now: Motor's would wait for the first iteration."""
-        return await _run_now(self._motor, "aggregate", args, options)
-
-    async def watch(self, *args: Any, **options: Any) -> ChangeStreamAdapter:
-        """Open a change stream over this database."""
-        return await _watched(self._motor, args, options)
+    aggregate = _run_now("aggregate")
 
 
-class CollectionAdapter(Adapter):
+class CollectionAdapter(WatchedAdapter):
     """`AsyncIOMotorCollection` as an `AsyncCollection`."""
 
     _peer = AsyncCollection
@@ -221,33 +236,14 @@ class CollectionAdapter(Adapter):
     def __bool__(self) -> bool:
         return bool(self._motor)  # raises, as PyMongo does
 
-    # Motor's latent cursors send these commands with the first iteration only.
-
-    async def aggregate(self, *args: Any, **options: Any) -> CursorAdapter:
-        """Run the aggregation now."""
-        return await _run_now(self._motor, "aggregate", args, options)
-
-    async def aggregate_raw_batches(self, *args: Any, **options: Any) -> CursorAdapter:
-        """Run the aggregation now; its cursor gives batches of raw BSON."""
-        return await _run_now(self._motor, "aggregate_raw_batches", args, options)
-
-    async def list_indexes(self, *args: Any, **options: Any) -> CursorAdapter:
-        """List the indexes now."""
-        return await _run_now(self._motor, "list_indexes", args, options)
-
-    async def list_search_indexes(self, *args: Any, **options: Any) -> CursorAdapter:
-        """List the search indexes now."""
-        return await _run_now(self._motor, "list_search_indexes", args, options)
-
-    async def watch(self, *args: Any, **options: Any) -> ChangeStreamAdapter:
-        """Open a change stream over this collection."""
-        return await _watched(self._motor, args, options)
+    aggregate = _run_now("aggregate")
+    aggregate_raw_batches = _run_now("aggregate_raw_batches")
+    list_indexes = _run_now("list_indexes")
+    list_search_indexes = _run_now("list_search_indexes")
 
 
-class CursorAdapter(Adapter):
-    """`AsyncIOMotorCursor` as an `AsyncCursor`, `AsyncIOMotorCommandCursor` likewise."""
-
-    _peer: ClassVar[type[Any]] = AsyncCursor
+class IteratedAdapter(Adapter):
+    """What is read to its end, or closed before."""
 
     def __aiter__(self) -> Self:
         return self
@@ -265,6 +261,12 @@ class CursorAdapter(Adapter):
         traceback: TracebackType | None,
     ) -> None:
         await self._motor.close()
+
+
+class CursorAdapter(IteratedAdapter):
+    """`AsyncIOMotorCursor` as an `AsyncCursor`, `AsyncIOMotorCommandCursor` likewise."""
+
+    _peer: ClassVar[type[Any]] = AsyncCursor
 
     async def rewind(self) -> Self:
         """Go back to before the first document."""
@@ -301,27 +303,10 @@ class CommandCursorAdapter(CursorAdapter):
     _peer = AsyncCommandCursor
 
 
-class ChangeStreamAdapter(Adapter):
+class ChangeStreamAdapter(IteratedAdapter):
     """`AsyncIOMotorChangeStream`, already open, as an `AsyncChangeStream`."""
 
     _peer = AsyncChangeStream
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        return await self._motor.next()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._motor.close()
 
 
 class SessionAdapter(Adapter):
@@ -432,19 +417,3 @@ def _carried(method: Callable[..., Any]) -> Callable[..., Any]:
         return _adapted(method(*map(_plain, args), **_plain_options(options)))
 
     return call
-
-
-async def _run_now(
-    motor: Any, name: str, args: tuple[Any, ...], options: Mapping[str, Any]
-) -> CursorAdapter:
-    """Run what Motor would give a latent cursor for."""
-    run = getattr(motor, f"_async_{name}")  # the coroutine that the latent cursor itself calls
-    cursor = await run(*map(_plain, args), **_plain_options(options))
-    return CommandCursorAdapter(AsyncIOMotorCommandCursor(cursor, motor))
-
-
-async def _watched(
-    motor: Any, args: tuple[Any, ...], options: Mapping[str, Any]
-) -> ChangeStreamAdapter:
-    stream = motor.watch(*map(_plain, args), **_plain_options(options))
-    return ChangeStreamAdapter(await stream.__aenter__())
