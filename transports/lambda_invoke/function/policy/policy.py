@@ -28,7 +28,6 @@ from transports.lambda_invoke.function.settings import FunctionSettings
 VARIABLE = "ODM_PROXY_POLICY"
 
 _MAX_VIEWS = 20  # a server's own limit of views on views
-_IDENTIFIER_LENGTH = 32
 
 
 class Views(Protocol):
@@ -147,15 +146,6 @@ class Policy:
         """
         if not is_session(lsid, Element(b"lsid", DOCUMENT, 0, len(lsid))):
             raise Refused("not authorized to end operations but those of one session (lsid)")
-
-    def check_identifier(self, identifier: str) -> None:
-        """Refuse an identifier of a staged body that this package does not make.
-
-        Raises:
-            Refused: it is not 32 hexadecimal digits.
-        """
-        if len(identifier) != _IDENTIFIER_LENGTH or not set(identifier) <= set("0123456789abcdef"):
-            raise Refused("not authorized to stage a body under such an identifier")
 
 
 def database_of(mongodb_uri: str) -> str:
