@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from transports.fake import metadata
 from transports.fake.collation import Collation
 from transports.fake.cursors import Cursor
 from transports.fake.environment import OperationEnvironment
@@ -76,14 +77,31 @@ def pipeline_documents(
     )
     environment = OperationEnvironment(operation, name, collation, variables)
     environment.database = named
+    environment.keeps_metadata = pipeline.keeps_metadata
     source: Iterable[Document] = ()
     hint = operation.command.get("hint")
     if view is not None and (pipeline.reads_source or hint):
         source = _source(operation, view, pipeline.leading_filter, [*prefix, *stages], collation)
+        if pipeline.searches_text and pipeline.leading_filter is not None:
+            values = {**variables, "NOW": operation.now}
+            source = _found(source, pipeline.leading_filter, values, pipeline.keeps_metadata)
     if pipeline.writes is None:
         return iter(pipeline.run(source, environment))
     with _executing():  # the stage that writes does so here
         return iter(pipeline.run(source, environment))
+
+
+def _found(
+    documents: Iterable[Document], matcher: Matcher, variables: Document, keeps_metadata: bool
+) -> Iterator[Document]:
+    """Yield the documents that a filter with a ``$text`` lets pass, with their scores if wanted."""
+    assert matcher.text is not None
+    for document in documents:
+        if matcher.predicate(document, variables):
+            score = matcher.text.score(document)
+            if keeps_metadata and score is not None:
+                document = metadata.attached(document, {"textScore": score})
+            yield document
 
 
 def _source(

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from transports.fake import metadata
 from transports.fake.collation import Collation
 from transports.fake.errors import (
     BAD_VALUE,
@@ -54,6 +55,7 @@ class OperationEnvironment:
         self.variables: Mapping[str, Any] = variables
         self.now = operation.now
         self.collation = collation
+        self.keeps_metadata = False
 
     def read(self, database: str, collection: str) -> Iterable[Document]:
         """Return the documents of a collection or view as a list."""
@@ -113,7 +115,12 @@ class OperationEnvironment:
             raise CommandFailure(BAD_VALUE, "Too many geoNear expressions")
         found = nearest(view, wanted.near)
         return (
-            wanted.shown(document, distance, place)
+            metadata.attached(
+                wanted.shown(document, distance, place),
+                {"geoNearDistance": distance, "geoNearPoint": place},
+            )
+            if self.keeps_metadata
+            else wanted.shown(document, distance, place)
             for distance, place, (_, document) in found
             if matcher(document)
         )

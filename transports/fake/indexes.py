@@ -18,6 +18,7 @@ from transports.fake.errors import DUPLICATE_KEY, CommandFailure
 from transports.fake.geo.index_keys import geo_check
 from transports.fake.index_order import Order
 from transports.fake.matcher import Matcher, compile_filter
+from transports.fake.text.search import check_languages
 from transports.fake.values import MISSING, Document, hash_key
 
 _CANNOT_INDEX_PARALLEL_ARRAYS: Final = 171
@@ -85,6 +86,8 @@ class Index:
         if not self.serves_lookups:
             if self._check_geo is not None:
                 self._check_geo(document)
+            elif "_fts" in self.pattern:
+                check_languages(document, self.spec)
             return []
         if self._flat and self.partial is None and not self.sparse:
             value = document.get(self._single, None)  # type: ignore[arg-type]  # set when _flat

@@ -7,6 +7,7 @@ Spec: https://www.mongodb.com/docs/manual/reference/operator/query/
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -42,7 +43,9 @@ from transports.fake.matcher_operators import (
 )
 from transports.fake.matcher_schema import compile_schema
 from transports.fake.paths import array_index, split
-from transports.fake.values import Document, hash_key
+from transports.fake.text.query import read_text
+from transports.fake.text.search import TextSearch
+from transports.fake.values import Document, hash_key, is_number
 
 NOT_SINGLE_VALUE_FIELD: Final = 54
 
@@ -72,6 +75,7 @@ class Matcher:
         query: the filter as it was given.
         predicate: ``(document, variables) -> bool``, for variables that differ between runs.
         near: its ``$near``, which an index has to answer and which orders the documents.
+        text: its ``$text``, which has to be run before any document is asked.
     """
 
     def __init__(
@@ -81,9 +85,11 @@ class Matcher:
         variables: Variables,
         binary: bool,
         near: Near | None = None,
+        text: TextSearch | None = None,
     ) -> None:
         self.query = query
         self.near = near
+        self.text = text
         self.predicate = node.test
         self._locate = node.locate
         self._variables = variables
@@ -223,6 +229,7 @@ class Scope:
         banned: operators that the place of the filter does not allow.
         alternative: inside ``$or`` or ``$nor``, where ``$near`` is refused.
         near: every ``$near`` met.
+        text: every ``$text`` met.
         context: the same for the operators of fields.
     """
 
@@ -232,6 +239,7 @@ class Scope:
     banned: frozenset[str] = frozenset()
     alternative: bool = False
     near: list[Near] = field(default_factory=list)
+    text: list[TextSearch] = field(default_factory=list)
     context: Context = field(init=False)
 
     def __post_init__(self) -> None:
@@ -266,7 +274,10 @@ def or_(operand: Any, scope: Scope) -> Node:
 
 def nor(operand: Any, scope: Scope) -> Node:
     """``$nor``: https://www.mongodb.com/docs/manual/reference/operator/query/nor/."""
-    members = _members("$nor", operand, replace(scope, alternative=True))
+    inner = replace(scope, alternative=True, text=[])
+    members = _members("$nor", operand, inner)
+    if inner.text:
+        raise bad_value("text expression not allowed in nor")
     return negation([disjunction(members)])
 
 
@@ -282,6 +293,27 @@ def json_schema(operand: Any, scope: Scope) -> Node:
     """``$jsonSchema``: https://www.mongodb.com/docs/manual/reference/operator/query/jsonSchema/."""
     test = compile_schema(operand)
     return predicate(lambda document, variables: test(document))
+
+
+def text(operand: Any, scope: Scope) -> Node:
+    """``$text``: https://www.mongodb.com/docs/manual/reference/operator/query/text/."""
+    if scope.nested:
+        raise bad_value("$text can only be applied to the top-level document")
+    search = TextSearch(read_text(operand))
+    if scope.text:
+        raise bad_value("Too many text expressions")
+    scope.text.append(search)
+    return predicate(lambda document, variables: search.finds(document))
+
+
+def sample_rate(operand: Any, scope: Scope) -> Node:
+    """``$sampleRate``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/sampleRate/."""
+    if not is_number(operand):
+        raise bad_value("argument to $sampleRate must be a numeric type")
+    rate = float(str(operand))
+    if not 0 <= rate <= 1:
+        raise bad_value("numeric argument to $sampleRate must be in [0, 1]")
+    return predicate(lambda document, variables: random.random() < rate)  # noqa: S311 - a sample
 
 
 def _comment(operand: Any, scope: Scope) -> Node:
@@ -309,7 +341,7 @@ _FEATURES: Final = ("$expr", "$jsonSchema")
 SPECIAL_FEATURES: Final = frozenset({"$expr", "$jsonSchema", "$text", "$where"})
 """What an update's filters of arrays do not allow."""
 
-UNSUPPORTED: Final = ("$text", "$where", "$sampleRate")
+UNSUPPORTED: Final = ("$where",)
 
 TOP_LEVEL: Final[dict[str, Callable[[Any, Scope], Node]]] = {
     "$and": and_,
@@ -317,6 +349,8 @@ TOP_LEVEL: Final[dict[str, Callable[[Any, Scope], Node]]] = {
     "$nor": nor,
     "$expr": expr,
     "$jsonSchema": json_schema,
+    "$sampleRate": sample_rate,
+    "$text": text,
     "$comment": _comment,
     "$alwaysTrue": _always("$alwaysTrue", True),
     "$alwaysFalse": _always("$alwaysFalse", False),
@@ -439,4 +473,5 @@ def compile_filter(
         variables["NOW"] = now
     node = compile_node(query, scope)
     near = scope.near[0] if scope.near else None
-    return Matcher(query, node, variables, collation is None, near)
+    search = scope.text[0] if scope.text else None
+    return Matcher(query, node, variables, collation is None, near, search)

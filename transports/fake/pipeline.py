@@ -5,10 +5,12 @@ Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation-pipelin
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from transports.fake import metadata
 from transports.fake.collation import Collation
 from transports.fake.errors import (
     FAILED_TO_PARSE,
@@ -36,6 +38,13 @@ _NOT_IN: Final = {
 _PUSHED_DOWN: Final = frozenset(
     {"$match", "$sort", "$limit", "$skip", "$project", "$group", "$lookup"}
 )
+_METADATA: Final = defaultdict(
+    frozenset[str],
+    {
+        "$text": frozenset({"textScore"}),
+        "$geoNear": frozenset({"geoNearDistance", "geoNearPoint"}),
+    },
+)
 _NESTING_CODE: Final = {"$facet": 40600, "$lookup": 51047, "$unionWith": 31441}
 
 
@@ -47,14 +56,22 @@ class Pipeline:
             without one.
         reads_source: False if the first stage makes its own documents (``$documents``, …).
         writes: ``(stage, database | None, collection)`` of a last ``$out`` or ``$merge``.
+        searches_text: its source is what the first filter's ``$text`` finds, already filtered.
+        keeps_metadata: its documents carry what ``$meta`` asks for.
     """
 
     def __init__(self, pipeline: Sequence[Mapping[str, Any]], context: Context) -> None:
-        self._stages = compile_stages(pipeline, context)
-        first = dict(pipeline[0]) if pipeline else {}
+        first = pipeline[0] if pipeline and type(pipeline[0]) is dict else {}
         self.leading_filter: Matcher | None = (
             compile_match(first["$match"], context) if "$match" in first else None
         )
+        self.searches_text = self.leading_filter is not None and bool(self.leading_filter.text)
+        asked = metadata.kinds_in(pipeline)
+        available = _METADATA["$text" if self.searches_text else next(iter(first), "")]
+        self.keeps_metadata = not asked.isdisjoint(available)
+        context = replace(context, keeps_metadata=self.keeps_metadata)
+        self._stages = compile_stages(pipeline, context, done=int(self.searches_text))
+        metadata.check_available(asked, available)
         self.reads_source = not (first.keys() & SOURCES or "$documents" in first)
         self._makes_documents = "$documents" in first
         self.writes: tuple[str, str | None, str] | None = None
@@ -73,7 +90,8 @@ class Pipeline:
                 INVALID_NAMESPACE,
                 "'$documents' can only be run with database-level aggregate",
             )
-        return self._stages(source, Run(env, {"NOW": env.now, **env.variables}))
+        documents = self._stages(source, Run(env, {"NOW": env.now, **env.variables}))
+        return metadata.stripped(documents) if self.keeps_metadata else documents
 
 
 def compile_pipeline(
@@ -98,8 +116,14 @@ def compile_pipeline(
     return Pipeline(pipeline, context)
 
 
-def compile_stages(pipeline: Sequence[Any], context: Context) -> CompiledStages:
-    """Compile the stages of a pipeline or sub-pipeline into one function."""
+def compile_stages(pipeline: Sequence[Any], context: Context, *, done: int = 0) -> CompiledStages:
+    """Compile the stages of a pipeline or sub-pipeline into one function.
+
+    Args:
+        pipeline: the stages.
+        context: what they are compiled with.
+        done: how many of them the source has taken care of.
+    """
     if type(pipeline) is not list:
         raise CommandFailure(TYPE_MISMATCH, "'pipeline' option must be specified as an array")
     if {"$match": {}} in pipeline[:1] and "$geoNear" in dict(*pipeline[1:2]):
@@ -116,12 +140,14 @@ def compile_stages(pipeline: Sequence[Any], context: Context) -> CompiledStages:
                 40323, "A pipeline stage specification object must contain exactly one field."
             )
         name, spec = next(iter(given.items()))
-        _check_place(name, position, len(pipeline), context)
+        _check_place(name, spec, position, len(pipeline), context)
         pushed_down = (
             pushed_down and name in _PUSHED_DOWN and not (type(spec) is dict and "pipeline" in spec)
         )
         here = pushed_down and not _unwinds_next(pipeline, position)
         stages.append(_stage(name, spec, replace(context, pushed_down=here)))
+
+    del stages[:done]
 
     def run(source: Iterable[Document], run: Run) -> Iterator[Document]:
         documents = source
@@ -137,12 +163,25 @@ def _unwinds_next(pipeline: Sequence[Any], position: int) -> bool:
     return bool(following) and type(following[0]) is dict and "$unwind" in following[0]
 
 
-def _check_place(name: str, position: int, length: int, context: Context) -> None:
+def _top_level(query: Any) -> set[str]:
+    """Return the names in a filter's conjunction."""
+    if type(query) is not dict:
+        return set()
+    names = set(query)
+    for logical in ("$and", "$or"):
+        for member in query.get(logical) or ():
+            names |= _top_level(member)
+    return names
+
+
+def _check_place(name: str, spec: Any, position: int, length: int, context: Context) -> None:
     if context.inside is not None and name in _NOT_IN.get(context.inside, ()):
         raise CommandFailure(
             _NESTING_CODE[context.inside],
             f"{name} is not allowed to be used within a {context.inside} stage",
         )
+    if name == "$match" and position and "$text" in _top_level(spec):
+        raise CommandFailure(17313, "$match with $text is only allowed as the first pipeline stage")
     if name in _WRITERS and position != length - 1:
         raise CommandFailure(40601, f"{name} can only be the final stage in the pipeline")
     if name == "$geoNear" and position:
@@ -156,7 +195,10 @@ def _check_place(name: str, position: int, length: int, context: Context) -> Non
 def _stage(name: str, spec: Any, context: Context) -> Stage:
     compile_named = STAGES.get(name)
     if compile_named is not None:
-        return compile_named(spec, context)
+        stage = compile_named(spec, context)
+        if name in _WRITERS and context.keeps_metadata:
+            return lambda documents, run: stage(metadata.stripped(documents), run)
+        return stage
     if name in SOURCES:
         return lambda documents, run: run.env.source(name, spec)
     if name in UNSUPPORTED:

@@ -46,10 +46,17 @@ def candidates(
         query: the filter document, to find the index in whose order the server would answer.
 
     Raises:
-        CommandFailure: 2 for a hint that names no index, 291 if no index answers a ``$near``.
+        CommandFailure: 2 for a hint that names no index, 291 if no index answers a ``$near``,
+            27 if none answers a ``$text``.
     """
     if matcher.near is not None:
         return [candidate for _, _, candidate in nearest(view, matcher.near)]
+    if matcher.text is not None:
+        if hint:
+            raise CommandFailure(BAD_VALUE, "text and hint not allowed in same query")
+        found = list(view.scan())
+        matcher.text.run((document for _, document in found), text_index(view))
+        return found
     if hint:
         return _hinted(view, hint)
     bounds = matcher.index_bounds()
@@ -101,6 +108,18 @@ def check_text_index(view: CollectionView | None, query: Document) -> None:
         or not any("_fts" in index.pattern for index in view.collection.indexes.values())
     ):
         raise CommandFailure(INDEX_NOT_FOUND, "text index required for $text query")
+
+
+def text_index(view: CollectionView) -> Document:
+    """Return the specification of the text index.
+
+    Raises:
+        CommandFailure: 27 IndexNotFound if there is none.
+    """
+    for index in view.collection.indexes.values():
+        if "_fts" in index.pattern:
+            return index.spec
+    raise CommandFailure(INDEX_NOT_FOUND, "text index required for $text query")
 
 
 def _conditions(query: Document) -> Document:

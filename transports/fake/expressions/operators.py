@@ -10,6 +10,7 @@ from transports.fake.expressions.conditions import CONDITIONS
 from transports.fake.expressions.conversion import TYPES
 from transports.fake.expressions.dates import DATES
 from transports.fake.expressions.loops import LOOPS
+from transports.fake.expressions.meta import META
 from transports.fake.expressions.objects import OBJECTS
 from transports.fake.expressions.scope import Operator
 from transports.fake.expressions.sets import SETS
@@ -23,6 +24,7 @@ OPERATORS: Final[dict[str, Operator]] = {
     **CONDITIONS,
     **DATES,
     **LOOPS,
+    **META,
     **OBJECTS,
     **SETS,
     **STRINGS,
@@ -31,4 +33,4 @@ OPERATORS: Final[dict[str, Operator]] = {
     **TYPES,
 }
 
-UNSUPPORTED: Final = frozenset({"$accumulator", "$function", "$meta", "$toHashedIndexKey"})
+UNSUPPORTED: Final = frozenset({"$accumulator", "$function", "$toHashedIndexKey"})

@@ -41,6 +41,7 @@ class Context:
         pushed_down: the stage is among those at the start that a server's other engine runs; a
             ``$lookup`` there puts its field last even if there was one of the name.
         inside: the stage whose sub-pipeline this is: ``$facet``, ``$lookup``, ``$unionWith``.
+        keeps_metadata: documents carry what ``$meta`` asks for.
     """
 
     compiler: Callable[[Sequence[Any], Context], CompiledStages]
@@ -49,6 +50,7 @@ class Context:
     database: str | None = None
     inside: str | None = None
     pushed_down: bool = False
+    keeps_metadata: bool = False
 
     def expression(self, expression: Any, *, current: bool = False) -> Expression:
         """Compile an expression in this context."""

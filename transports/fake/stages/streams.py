@@ -12,6 +12,7 @@ from typing import Any
 
 from bson import Int64
 
+from transports.fake import metadata
 from transports.fake.errors import FAILED_TO_PARSE, CommandFailure
 from transports.fake.expressions.names import check_path
 from transports.fake.expressions.numbers import whole
@@ -55,6 +56,10 @@ def reshape(name: str) -> CompileStage:
 
         def run(documents: Iterable[Document], run: Run) -> Iterator[Document]:
             variables = run.variables
+            if context.keeps_metadata:
+                return (
+                    metadata.kept(document, change(document, variables)) for document in documents
+                )
             return (change(document, variables) for document in documents)
 
         return run

@@ -70,7 +70,7 @@ def test_a_filter_that_no_index_can_serve_has_no_bounds() -> None:
         assert compile_filter(query).index_bounds() == {}
 
 
-@pytest.mark.parametrize("operator", ["$text", "$where"])
+@pytest.mark.parametrize("operator", ["$where"])
 def test_what_is_not_implemented_is_refused_by_name(operator: str) -> None:
     with pytest.raises(CommandFailure) as caught:
         compile_filter({operator: "x"})
