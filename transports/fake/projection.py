@@ -12,19 +12,11 @@ from bson import DatetimeMS
 
 from transports.fake.collation import Collation
 from transports.fake.errors import CommandFailure, unsupported
-from transports.fake.expressions import Variables, compile_expression
+from transports.fake.expressions import Expression, Variables, compile_expression
 from transports.fake.expressions.names import check_path
-from transports.fake.matcher import Match, compile_filter
+from transports.fake.matcher import SPECIAL_FEATURES, Match, compile_filter
 from transports.fake.paths import Parts
-from transports.fake.stages.fields import (
-    Level,
-    Projection,
-    check_operator,
-    decide_kind,
-    flag,
-    is_flag,
-    is_nested,
-)
+from transports.fake.stages.fields import Parser, Projection, flag, is_flag, leaves
 from transports.fake.values import MISSING, NUMBER_TYPES, Document, is_nan
 
 _META = frozenset(
@@ -39,38 +31,6 @@ _META = frozenset(
     }
 )
 Change = Callable[[Any, Match | None], Any]
-Leaves = list[tuple[Parts, Any]]
-
-
-def _leaves(spec: Mapping[str, Any], prefix: Parts = ()) -> Leaves:
-    found: Leaves = []
-    for name, value in spec.items():
-        if name.startswith("$"):
-            raise CommandFailure(
-                16410,
-                "FieldPath field names may not start with '$'. Consider using $getField or "
-                f"$setField. {name}",
-            )
-        bare = name.removesuffix(".$")
-        if ".$." in bare:
-            raise CommandFailure(
-                31394,
-                "As of 4.4, it's illegal to specify positional operator in the middle of a path.",
-            )
-        parts = (*prefix, *check_path(bare))
-        if bare != name:
-            parts = (*parts, "$")
-        if is_nested(value):
-            if not value:
-                raise CommandFailure(
-                    51270,
-                    "An empty sub-projection is not a valid value. Found empty object at path "
-                    f"{'.'.join(parts)}",
-                )
-            found += _leaves(value, parts)
-        else:
-            found.append((parts, value))
-    return found
 
 
 def _is_slice(value: Any) -> bool:
@@ -78,12 +38,9 @@ def _is_slice(value: Any) -> bool:
         return False
     operand = value["$slice"]
     if type(operand) is list:
-        return len(operand) == 2 and all(type(n) in NUMBER_TYPES for n in operand)
+        numbers = len(operand) == 2 and all(type(n) in NUMBER_TYPES for n in operand)
+        return numbers and _int(operand[1]) > 0
     return type(operand) in NUMBER_TYPES
-
-
-def _is_elem_match(value: Any) -> bool:
-    return type(value) is dict and list(value) == ["$elemMatch"]
 
 
 def compile_projection(
@@ -104,8 +61,9 @@ def compile_projection(
     names = frozenset(variables)
     if now is not None:
         variables["NOW"] = now
-    builder = _Builder(spec, names, collation)
-    projection, changes = builder.build()
+    parser = _Parser(names, collation)
+    projection = parser.parse(spec)
+    changes = parser.changes
 
     def project(document: Document, match: Match | None) -> Document:
         result = projection(document, variables)
@@ -116,88 +74,111 @@ def compile_projection(
     return project
 
 
-class _Builder:
-    """Sorts the leaves of one specification into what the tree does and what comes after."""
+class _Parser(Parser):
+    """A projection of find: what a stage takes, and the array operators.
 
-    def __init__(
-        self, spec: Mapping[str, Any], names: frozenset[str], collation: Collation | None
-    ) -> None:
-        self.leaves = _leaves(spec)
-        self.names = names
+    Attributes:
+        changes: what is done to the tree's result, path by path.
+    """
+
+    def __init__(self, names: frozenset[str], collation: Collation | None) -> None:
+        def compile_value(value: Any) -> Expression:
+            return compile_expression(value, variables=names, collation=collation)
+
+        super().__init__(compile_value)
         self.collation = collation
-        self.level = Level()
         self.changes: list[tuple[Parts, Change]] = []
+        self._slices: list[tuple[int, Parts]] = []
+        self._matches: list[tuple[int, Parts, Expression]] = []
+        self._positional = False
 
-    def build(self) -> tuple[Projection, list[tuple[Parts, Change]]]:
-        """Return the tree, and the changes to arrays of its result."""
-        deciding: Leaves = []
-        for parts, value in self.leaves:
-            if not _is_slice(value) and not _is_elem_match(value):
-                deciding.append((parts, value))
-        slices = any(_is_slice(value) for _, value in self.leaves)
-        if all(parts == ("_id",) and is_flag(value) for parts, value in deciding):
-            # Only array operators: $slice keeps the other fields, $elemMatch alone does not.
-            including = bool(deciding) if len(deciding) == len(self.leaves) else not slices
-            if len(deciding) == len(self.leaves):
-                including = decide_kind(deciding)
-        else:
-            including = decide_kind(deciding)
-        keep_id = True
-        for parts, value in self.leaves:
-            if parts == ("_id",) and is_flag(value):
-                keep_id = flag(value)
-            else:
-                self._add(parts, value, including)
-        if "_id" in self.level.children:
-            if any(parts == ("_id",) for parts, _ in self.leaves):
-                raise CommandFailure(31249, "Path collision at _id")
-            keep_id = not including
-        if keep_id == including and "_id" not in self.level.computed:
-            self.level.named.add("_id")
-        return Projection(self.level, including), self.changes
+    def parse(self, spec: Mapping[str, Any]) -> Projection:
+        """Return the tree; `changes` then has what follows it."""
+        for parts, value in leaves(spec, parts_of=self.parts_of):
+            self.add(parts, value)
+        if self.including is None:
+            self.including = self.default_kind()
+        late: list[tuple[int, Parts, Expression | None]] = list(self._matches)
+        late += [(place, parts, None) for place, parts in self._slices]
+        for place, parts, expression in sorted(late, key=lambda entry: -entry[0]):
+            if self.including:
+                self.entries.insert(place, (parts, expression))
+            elif expression is not None:
+                self.changes.append((parts, _on_field(parts[0], expression)))
+        return self.finished(self.including)
 
-    def _add(self, parts: Parts, value: Any, including: bool) -> None:
+    def default_kind(self) -> bool:
+        """Tell whether ``_id`` and array operators alone include; ``$slice`` keeps the rest."""
+        return self.id_flag is True or bool(self._matches and not self._slices)
+
+    def parts_of(self, name: str) -> Parts:
+        """Take a name apart; the last part may be the positional ``$``."""
+        bare = name.removesuffix(".$")
+        if ".$." in bare:
+            raise CommandFailure(
+                31394,
+                "As of 4.4, it's illegal to specify positional operator in the middle of a path.",
+            )
+        return check_path(bare) if bare == name else (*check_path(bare), "$")
+
+    def add(self, parts: Parts, value: Any) -> None:
+        """Take the next field."""
         if parts[-1] == "$":
-            self._positional(parts[:-1], including)
-        elif _is_slice(value):
-            if including:
-                self.level.put(parts, None)
-            self.changes.append((parts, _slicer(value["$slice"])))
-        elif _is_elem_match(value):
-            self._elem_match(parts, value["$elemMatch"], including)
-        elif is_flag(value):
-            self.level.put(parts, None)
-        elif type(value) is dict and "$meta" in value:
+            self._add_positional(parts[:-1], value)
+        else:
+            super().add(parts, value)
+
+    def operator(self, parts: Parts, value: Document) -> None:
+        """Take a field with an operator: of arrays, or of expressions."""
+        if _is_slice(value) and self._add_slice(parts, value["$slice"]):
+            return
+        if list(value) == ["$elemMatch"]:
+            self._elem_match(parts, value["$elemMatch"])
+        elif "$meta" in value:
             if value["$meta"] not in _META:
                 raise CommandFailure(17308, f"Unsupported argument to $meta: {value['$meta']}")
             raise unsupported(f"the projection {{$meta: {value['$meta']!r}}}")
-        elif not including:
-            raise CommandFailure(
-                31310, f"Cannot use an expression {'.'.join(parts)} in an exclusion projection"
-            )
         else:
-            check_operator(value)
-            expression = compile_expression(value, variables=self.names, collation=self.collation)
-            self.level.put(parts, expression)
+            super().operator(parts, value)
 
-    def _positional(self, parts: Parts, including: bool) -> None:
-        if not including:
-            raise CommandFailure(31395, "positional projection cannot be used with exclusion")
-        if any(path[-1:] == ("$",) for path, _ in self.leaves if path[:-1] != parts):
+    def _add_slice(self, parts: Parts, operand: Any) -> bool:
+        try:
+            self.claim(parts)
+        except CommandFailure:
+            return False  # then it is an expression's $slice to the server
+        self._slices.append((len(self.entries), parts))
+        self.changes.append((parts, _slicer(operand)))
+        return True
+
+    def _add_positional(self, parts: Parts, value: Any) -> None:
+        if not is_flag(value):
+            raise CommandFailure(16410, "FieldPath field names may not start with '$'.")
+        if self._positional:
             raise CommandFailure(
                 31276, "Cannot specify more than one positional projection per query."
             )
-        self.level.put(parts, None)
+        if self._matches:
+            raise CommandFailure(31256, "Cannot specify positional operator and $elemMatch.")
+        self.claim(parts)
+        if not flag(value):
+            raise CommandFailure(31395, "positional projection cannot be used with exclusion")
+        self.decide(parts, including=True)
+        self._positional = True
+        self.entries.append((parts, None))
         self.changes.append((parts, _matched_element))
 
-    def _elem_match(self, parts: Parts, operand: Any, including: bool) -> None:
+    def _elem_match(self, parts: Parts, operand: Any) -> None:
         if type(operand) is not dict:
             raise CommandFailure(
                 31274, "elemMatch: Invalid argument, object required, but got another type"
             )
+        if self._positional:
+            raise CommandFailure(31255, "Cannot specify positional operator and $elemMatch.")
         if len(parts) > 1:
             raise CommandFailure(31275, "Cannot use $elemMatch projection on a nested field.")
-        matcher = compile_filter({"a": {"$elemMatch": operand}}, collation=self.collation)
+        matcher = compile_filter(
+            {"a": {"$elemMatch": operand}}, collation=self.collation, banned=SPECIAL_FEATURES
+        )
         name = parts[0]
 
         def first(document: Document, variables: Variables) -> Any:
@@ -209,10 +190,12 @@ class _Builder:
                 return MISSING
             return [value[match.array_index]]
 
-        if including:
-            self.level.put(parts, first)
-        else:
-            self.changes.append((parts, lambda value, match: first({name: value}, {})))
+        self.claim(parts)
+        self._matches.append((len(self.entries), parts, first))
+
+
+def _on_field(name: str, expression: Expression) -> Change:
+    return lambda value, match: expression({name: value}, {})
 
 
 def _int(value: Any) -> int:
@@ -222,10 +205,6 @@ def _int(value: Any) -> int:
 def _slicer(operand: Any) -> Change:
     if type(operand) is list:
         skip, count = (_int(n) for n in operand)
-        if count <= 0:
-            raise CommandFailure(
-                28724, "First argument to $slice must be an array, but is of type: int"
-            )
     else:
         skip, count = 0, _int(operand)
 

@@ -15,11 +15,12 @@ from typing import Any, Final
 from bson import Int64, ObjectId
 
 from transports.fake.collation import Collation
-from transports.fake.errors import CommandFailure, unsupported
+from transports.fake.errors import BAD_VALUE, CommandFailure, unsupported
 from transports.fake.expressions.names import check_path
 from transports.fake.paths import Parts, array_index
-from transports.fake.values import MISSING, Document, is_nan, is_number, sort_key
+from transports.fake.values import MISSING, Document, as_decimal, is_number, sort_key
 
+_PARALLEL: Final = "cannot sort with keys that are parallel arrays"
 _EMPTY_ARRAY: Final = (0, 0)
 _NULL: Final = (5, 0)
 
@@ -78,7 +79,7 @@ def _keys(spec: Mapping[str, Any]) -> list[tuple[Parts, bool]]:
             if "$meta" in way:
                 raise unsupported("sorting by $meta")
             raise CommandFailure(17312, "$meta is the only expression supported by $sort right now")
-        number = int(float(str(way))) if is_number(way) and not is_nan(way) else 0
+        number = _truncated(way) if is_number(way) else 0
         if number not in (1, -1):
             raise CommandFailure(
                 15975 if is_number(way) else 15974,
@@ -86,6 +87,31 @@ def _keys(spec: Mapping[str, Any]) -> list[tuple[Parts, bool]]:
             )
         keys.append((check_path(path), number < 0))
     return keys
+
+
+def _check_parallel(node: Any, paths: list[Parts]) -> None:
+    """Raise if two paths go into arrays that are not the same one."""
+    arrays = []
+    for parts in paths:
+        value = node
+        for at, part in enumerate(parts):
+            value = value.get(part, MISSING) if type(value) is dict else MISSING
+            if type(value) is list:
+                arrays.append((value, parts[at + 1 :]))
+                break
+    if len(arrays) < 2:
+        return
+    first = arrays[0][0]
+    if any(array is not first for array, _ in arrays):
+        raise CommandFailure(BAD_VALUE, _PARALLEL)
+    deeper = [rest for _, rest in arrays if rest]
+    for element in first if len(deeper) > 1 else ():
+        _check_parallel(element, deeper)
+
+
+def _truncated(way: Any) -> int:
+    number = as_decimal(way)
+    return int(number) if number.is_finite() and abs(number) < 10 else 0
 
 
 _INTEGERS: Final = frozenset({int, Int64})
@@ -112,9 +138,13 @@ def compile_sort(
         forwards = float(str(spec["$natural"])) > 0
         return lambda documents: list(documents) if forwards else list(documents)[::-1]
     keys = _keys(spec)
+    paths = [parts for parts, _ in keys]
 
     def sort(documents: Iterable[Document]) -> list[Document]:
         ordered = list(documents)
+        if len(paths) > 1:
+            for document in ordered:
+                _check_parallel(document, paths)
         for parts, backwards in reversed(keys):
             if len(parts) == 1 and _compares_directly(ordered, parts[0], collation):
                 ordered.sort(key=itemgetter(parts[0]), reverse=backwards)

@@ -10,15 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from transports.fake.errors import FAILED_TO_PARSE, INVALID_OPTIONS, CommandFailure
+from transports.fake.errors import (
+    FAILED_TO_PARSE,
+    INVALID_OPTIONS,
+    TYPE_MISMATCH,
+    CommandFailure,
+)
 from transports.fake.matcher import Match, Matcher, compile_filter
 from transports.fake.operation import Operation
 from transports.fake.plan import candidates, check_text_index
 from transports.fake.sizes import check_upserted
 from transports.fake.sort import compile_sort
+from transports.fake.stages.table import SOURCES, STAGES, UNSUPPORTED
 from transports.fake.storage import CollectionView
 from transports.fake.update import Update, compile_update, seed_upsert
-from transports.fake.values import Document
+from transports.fake.values import Document, bson_type
 from transports.fake.writes import insert_document, refuse_view, replace_document, with_id
 
 _CONSTANTS_WITHOUT_PIPELINE: Final = 51198
@@ -64,12 +70,49 @@ def check_update(update: Any) -> None:
     """Refuse a ``u`` that is no update at all.
 
     Raises:
-        CommandFailure: 9 FailedToParse.
+        CommandFailure: 9 FailedToParse, and what `check_stages` raises.
     """
     if type(update) not in (dict, list):
         raise CommandFailure(
             FAILED_TO_PARSE, "Update argument must be either an object or an array"
         )
+    if type(update) is list:
+        check_stages(update)
+
+
+def check_stages(pipeline: list[Any]) -> None:
+    """Refuse a pipeline with something in it that is no stage.
+
+    Raises:
+        CommandFailure: 14 TypeMismatch, 40323, 40324.
+    """
+    for stage in pipeline:
+        if type(stage) is not dict:
+            raise CommandFailure(
+                TYPE_MISMATCH, "Each element of the 'pipeline' array must be an object"
+            )
+        if len(stage) != 1:
+            raise CommandFailure(
+                40323, "A pipeline stage specification object must contain exactly one field."
+            )
+        name = next(iter(stage))
+        if name not in STAGES and name not in SOURCES and name not in UNSUPPORTED:
+            raise CommandFailure(40324, f"Unrecognized pipeline stage name: '{name}'")
+
+
+def check_array_filters(field: str, filters: Any) -> None:
+    """Refuse array filters that are no documents.
+
+    Raises:
+        CommandFailure: 14 TypeMismatch.
+    """
+    for place, given in enumerate(filters or ()):
+        if type(given) is not dict:
+            raise CommandFailure(
+                TYPE_MISMATCH,
+                f"BSON field '{field}.{place}' is the wrong type '{bson_type(given)[1]}', "
+                "expected type 'object'",
+            )
 
 
 class Updater:

@@ -104,7 +104,7 @@ def run_distinct(operation: Operation) -> Document:
     matcher = compile_filter(query, collation=collation, now=operation.now)
     if "\0" in key:
         raise CommandFailure(_NULL_BYTE, "Key field cannot contain an embedded null byte")
-    check_path(key)
+    check_path(key.removesuffix(".$"))
     documents: Iterable[Document] = ()
     if view is not None and view.collection.is_view:
         documents = read_view(operation, view.collection, [{"$match": query}] if query else [])

@@ -102,11 +102,7 @@ def run_find(operation: Operation) -> Document:
     if command.get("tailable"):
         size = min(size, limit) if limit else size
         return _tailable(operation, view, query, namespace, size)
-    documents: Iterator[Document] = query.documents(view)
-    if skip:
-        documents = islice(documents, skip, None)
-    if limit:
-        documents = islice(documents, limit)
+    documents = query.documents(view, skip, limit)
     cursor = Cursor(
         namespace,
         documents,
@@ -167,8 +163,6 @@ class _Query:
         self.in_one_batch = bool(limit) and limit <= (DEFAULT_BATCH if size is None else size)
         self.natural = sort.get("$natural")
         self.sort: Callable[[Iterable[Document]], list[Document]] | None = None
-        if sort and self.natural is None:
-            self.sort = compile_sort(sort, self.collation)
         projection = command.get("projection")
         self.project = None
         self.positional = False
@@ -177,6 +171,8 @@ class _Query:
                 projection, collation=self.collation, let=variables, now=operation.now
             )
             self.positional = any(path.endswith(".$") for path in projection)
+        if sort and self.natural is None:
+            self.sort = compile_sort(sort, self.collation)
         id_ = self.filter.get("_id")
         self.knows_end = self.sort is not None or (
             id_ is not None
@@ -212,21 +208,19 @@ class _Query:
             view, self.matcher, collation=self.collation, hint=hint, query=self.filter
         )
 
-    def documents(self, view: CollectionView) -> Iterator[Document]:
-        """Yield the documents found, sorted and projected."""
+    def documents(self, view: CollectionView, skip: int, limit: int) -> Iterator[Document]:
+        """Yield the documents found, sorted, cut and projected."""
         matcher, project = self.matcher, self.project
         stored = self.operation.in_time(self.stored(view))
         if self.command.get("showRecordId"):
             stored = [(r, {**document, "$recordId": Int64(r)}) for r, document in stored]
-        if self.sort is None and project is None:
-            return (document for _, document in stored if matcher(document))
-        if self.sort is None and not self.positional:
-            return (project(document, None) for _, document in stored if matcher(document))  # type: ignore[misc]  # not None here
-        found = [document for _, document in stored if matcher(document)]
+        found: Iterator[Document] = (document for _, document in stored if matcher(document))
         if self.sort is not None:
-            found = self.sort(found)
+            found = iter(self.sort(found))
+        if skip or limit:  # before the projection, which may fail
+            found = islice(found, skip, skip + limit if limit else None)
         if project is None:
-            return iter(found)
+            return found
         if not self.positional:
             return (project(document, None) for document in found)
         return (project(document, matcher.match(document)) for document in found)

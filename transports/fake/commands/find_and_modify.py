@@ -5,10 +5,11 @@ Spec: https://www.mongodb.com/docs/manual/reference/command/findAndModify/
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from transports.fake.commands.registry import command
-from transports.fake.errors import FAILED_TO_PARSE, CommandFailure
+from transports.fake.errors import BAD_VALUE, FAILED_TO_PARSE, CommandFailure
 from transports.fake.matcher import Match, compile_filter
 from transports.fake.namespaces import check_writable, collection_name
 from transports.fake.operation import Operation, Waiting
@@ -16,7 +17,7 @@ from transports.fake.plan import candidates
 from transports.fake.projection import compile_projection
 from transports.fake.sort import compile_sort
 from transports.fake.statements import until_free
-from transports.fake.updating import Updater, UpdateStatement
+from transports.fake.updating import Updater, UpdateStatement, check_array_filters
 from transports.fake.values import Document
 from transports.fake.writes import refuse_view, remove_document
 
@@ -49,6 +50,7 @@ _UNPREFIXED: Final = frozenset({2, 9, 166, 238, 246, 251})
 def run_find_and_modify(operation: Operation) -> Waiting:
     """Change one document and return it: ``{"lastErrorObject": {…}, "value": {…}}``."""
     command = operation.command
+    check_array_filters("findAndModify.arrayFilters", command.get("arrayFilters"))
     name = collection_name(operation.database, next(iter(command.values())))
     _check_options(command)
     check_writable(operation.database, name)
@@ -91,21 +93,33 @@ def _refused(message: str) -> CommandFailure:
     return CommandFailure(FAILED_TO_PARSE, message)
 
 
-def _projected(
-    operation: Operation, document: Document | None, query: Document, collation: Any
-) -> Document | None:
-    fields = operation.command.get("fields")
-    if document is None or not fields:
-        return document
+def _projection(
+    operation: Operation, query: Document, collation: Any
+) -> Callable[[Document | None], Document | None]:
+    """Return what shows a document as ``fields`` asks for it; also check ``sort``."""
+    command = operation.command
+    fields = command.get("fields")
     project = compile_projection(
-        fields, collation=collation, let=operation.variables(), now=operation.now
+        fields or {}, collation=collation, let=operation.variables(), now=operation.now
     )
-    match: Match | None = None
-    if any(path.endswith(".$") for path in fields):
-        match = compile_filter(query, collation=collation, let=operation.variables()).match(
-            document
+    positional = any(path.endswith(".$") for path in fields or ())
+    if positional and command.get("new"):
+        raise CommandFailure(
+            BAD_VALUE, "cannot use a positional projection and return the new document"
         )
-    return project(document, match)
+    if command.get("sort"):
+        compile_sort(command["sort"], collation)
+
+    def projected(document: Document | None) -> Document | None:
+        if document is None or not fields:
+            return document
+        match: Match | None = None
+        if positional:
+            matcher = compile_filter(query, collation=collation, let=operation.variables())
+            match = matcher.match(document)
+        return project(document, match)
+
+    return projected
 
 
 def _update(operation: Operation, name: str) -> Any:
@@ -125,6 +139,8 @@ def _update(operation: Operation, name: str) -> Any:
         ),
     )
 
+    projected = _projection(operation, query, updater.collation)
+
     def run() -> tuple[Document, bool]:
         updated = updater.run()
         existing = updated.upserted is None and updated.matched > 0
@@ -133,7 +149,7 @@ def _update(operation: Operation, name: str) -> Any:
         if updated.upserted is not None:
             last["upserted"] = updated.upserted["_id"]
         value = updated.after if command.get("new") else updated.before
-        value = _projected(operation, value, query, updater.collation)
+        value = projected(value)
         wrote = updated.modified > 0 or updated.upserted is not None
         return {"lastErrorObject": last, "value": value}, wrote
 
@@ -151,6 +167,7 @@ def _removal(operation: Operation, name: str) -> Any:
         matcher = compile_filter(
             query, collation=collation, let=operation.variables(), now=operation.now
         )
+        projected = _projection(operation, query, collation)
         if view is None:
             return {"lastErrorObject": {"n": 0}, "value": None}, False
         stored = candidates(
@@ -164,8 +181,8 @@ def _removal(operation: Operation, name: str) -> Any:
             records = {id(document): record for record, document in found}
             document = compile_sort(command["sort"], collation)([d for _, d in found])[0]
             record = records[id(document)]
+        value = projected(document)
         remove_document(operation, view, record, document)
-        value = _projected(operation, document, query, collation)
         return {"lastErrorObject": {"n": 1}, "value": value}, True
 
     return run

@@ -13,7 +13,13 @@ from transports.fake.errors import INVALID_OPTIONS, CommandFailure
 from transports.fake.namespaces import check_writable, collection_name
 from transports.fake.operation import Operation, Wait, Waiting
 from transports.fake.statements import Statements, until_free
-from transports.fake.updating import Updated, Updater, UpdateStatement, check_update
+from transports.fake.updating import (
+    Updated,
+    Updater,
+    UpdateStatement,
+    check_array_filters,
+    check_update,
+)
 from transports.fake.values import Document
 
 _FIELDS: Final = {
@@ -54,6 +60,7 @@ def run_update(operation: Operation) -> Waiting:
     for update in updates:
         check_fields("update.updates", update, _FIELDS, ("q", "u"))
         check_update(update["u"])
+        check_array_filters("update.updates.arrayFilters", update.get("arrayFilters"))
     modified = 0
     upserted: list[Document] = []
     for place, update in enumerate(updates):

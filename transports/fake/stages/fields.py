@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from transports.fake.errors import CommandFailure
+from transports.fake.errors import INVALID_PIPELINE_OPERATOR, CommandFailure
 from transports.fake.expressions.names import check_path
 from transports.fake.expressions.operators import OPERATORS, UNSUPPORTED
 from transports.fake.expressions.scope import Expression, Variables
@@ -150,28 +150,20 @@ def is_nested(value: Any) -> bool:
     return type(value) is dict and not any(name.startswith("$") for name in value)
 
 
-def check_operator(value: Any) -> None:
-    """Raise if a computed field's expression is an operator that does not exist.
-
-    Raises:
-        CommandFailure: 31325, a projection's own code.
-    """
-    if type(value) is dict:
-        name = next(iter(value))
-        if len(value) > 1:
-            raise CommandFailure(16410, f"FieldPath field names may not start with '$'. {name}")
-        if name not in OPERATORS and name not in UNSUPPORTED:
-            raise CommandFailure(
-                31325, f"Invalid $project :: caused by :: Unknown expression {name}"
-            )
-
-
 def leaves(
-    spec: Mapping[str, Any], prefix: Parts = (), *, empty: int = 51270
+    spec: Mapping[str, Any],
+    prefix: Parts = (),
+    *,
+    empty: int = 51270,
+    parts_of: Callable[[str], Parts] = check_path,
 ) -> Iterator[tuple[Parts, Any]]:
     """Yield ``(path, value)`` of each leaf of a projection; nested documents are paths.
 
-    ``empty`` is the code raised for an empty document in the place of a value.
+    Args:
+        spec: the projection.
+        prefix: where it stands.
+        empty: the code raised for an empty document in the place of a value.
+        parts_of: takes a name apart, and refuses what is none.
     """
     for name, value in spec.items():
         if name.startswith("$"):
@@ -180,7 +172,7 @@ def leaves(
                 "FieldPath field names may not start with '$'. Consider using $getField or "
                 f"$setField. {name}",
             )
-        parts = (*prefix, *check_path(name))
+        parts = (*prefix, *parts_of(name))
         if is_nested(value):
             if not value:
                 raise CommandFailure(
@@ -188,7 +180,7 @@ def leaves(
                     "An empty sub-projection is not a valid value. Found empty object at path "
                     f"{'.'.join(parts)}",
                 )
-            yield from leaves(value, parts, empty=empty)
+            yield from leaves(value, parts, empty=empty, parts_of=parts_of)
         else:
             yield parts, value
 
@@ -215,6 +207,130 @@ class Projection:
         return kept
 
 
+class Parser:
+    """One pass over a projection, which checks its parts in the order they are written.
+
+    Attributes:
+        including: whether fields are kept or dropped; None until a field has decided it.
+        id_flag: what ``_id: 0`` or ``_id: 1`` said.
+        entries: path and expression (None for a field that is named) of each field.
+    """
+
+    def __init__(self, compile_value: Compile) -> None:
+        self._compile = compile_value
+        self._claimed = Level()
+        self.including: bool | None = None
+        self.id_flag: bool | None = None
+        self.entries: list[tuple[Parts, Expression | None]] = []
+
+    def parse(self, spec: Mapping[str, Any]) -> Projection:
+        """Return the projection.
+
+        Raises:
+            CommandFailure: 31253, 31254 for a mixture, 31249, 31250 for paths that collide, …
+        """
+        for parts, value in leaves(spec, parts_of=self.parts_of):
+            self.add(parts, value)
+        return self.finished(self.default_kind() if self.including is None else self.including)
+
+    def finished(self, including: bool) -> Projection:
+        """Return the projection of the fields taken."""
+        level = Level()
+        for parts, expression in self.entries:
+            level.put(parts, expression)
+        keep_id = self.id_flag is not False
+        if "_id" in level.children:
+            keep_id = not including
+        if keep_id == including and "_id" not in level.computed:
+            level.named.add("_id")
+        return Projection(level, including)
+
+    def parts_of(self, name: str) -> Parts:
+        """Take a name apart."""
+        if name.endswith(".$"):
+            raise CommandFailure(
+                31324,
+                "Invalid $project :: caused by :: Cannot use positional projection in aggregation "
+                "projection",
+            )
+        return check_path(name)
+
+    def default_kind(self) -> bool:
+        """Tell whether a projection that names no field but ``_id`` includes."""
+        return self.id_flag is True
+
+    def add(self, parts: Parts, value: Any) -> None:
+        """Take the next field."""
+        if is_flag(value):
+            self.claim(parts)
+            if parts == ("_id",):
+                self.id_flag = flag(value)
+            else:
+                self.decide(parts, including=flag(value))
+                self.entries.append((parts, None))
+        elif type(value) is dict:
+            self.operator(parts, value)
+        else:
+            if self.including is False:
+                raise CommandFailure(
+                    31310,
+                    "Invalid $project :: caused by :: Cannot use an expression "
+                    f"{'.'.join(parts)} in an exclusion projection",
+                )
+            self.compute(parts, value)
+
+    def decide(self, parts: Parts, *, including: bool) -> None:
+        """Let a field decide whether this is an inclusion, or refuse a mixture."""
+        if self.including is None:
+            self.including = including
+        elif self.including != including:
+            name = ".".join(parts)
+            if including:
+                raise CommandFailure(
+                    31253,
+                    f"Invalid $project :: caused by :: Cannot do inclusion on field {name} in "
+                    "exclusion projection",
+                )
+            raise CommandFailure(
+                31254,
+                f"Invalid $project :: caused by :: Cannot do exclusion on field {name} in "
+                "inclusion projection",
+            )
+
+    def operator(self, parts: Parts, value: Document) -> None:
+        """Take a field with an expression's operator."""
+        name = next(iter(value))
+        if len(value) > 1:
+            raise CommandFailure(16410, f"FieldPath field names may not start with '$'. {name}")
+        if name == "$elemMatch":
+            raise CommandFailure(
+                INVALID_PIPELINE_OPERATOR,
+                "Invalid $project :: caused by :: Cannot use $elemMatch in this context",
+            )
+        if name not in OPERATORS and name not in UNSUPPORTED:
+            raise CommandFailure(
+                31325, f"Invalid $project :: caused by :: Unknown expression {name}"
+            )
+        if self.including is False:
+            raise CommandFailure(
+                31252,
+                "Invalid $project :: caused by :: Cannot use expression other than $meta in "
+                "exclusion projection",
+            )
+        self.compute(parts, value)
+
+    def compute(self, parts: Parts, value: Any) -> None:
+        """Take a field with an expression."""
+        expression = self._compile(value)
+        self.claim(parts)
+        self.including = True
+        self.entries.append((parts, expression))
+
+    def claim(self, parts: Parts) -> None:
+        """Raise if the path collides with one before it."""
+        self._claimed.put(parts, None)
+
+
 def compile_fields(spec: Mapping[str, Any], compile_value: Compile) -> Projection:
     """Compile inclusion or exclusion with computed fields, as ``$project`` takes it.
 
@@ -227,65 +343,4 @@ def compile_fields(spec: Mapping[str, Any], compile_value: Compile) -> Projectio
             "Invalid $project :: caused by :: projection specification must have at least one "
             "field",
         )
-    given = list(leaves(spec))
-    including = decide_kind(given)
-    level = Level()
-    keep_id = True
-    for parts, value in given:
-        if parts == ("_id",) and is_flag(value):
-            keep_id = flag(value)
-            continue
-        if is_flag(value):
-            level.put(parts, None)
-        else:
-            if not including:
-                raise CommandFailure(
-                    31310,
-                    "Invalid $project :: caused by :: Cannot use an expression in an exclusion "
-                    "projection",
-                )
-            check_operator(value)
-            level.put(parts, compile_value(value))
-            if parts == ("_id",):
-                keep_id = False
-    if "_id" in level.children:
-        if any(parts == ("_id",) for parts, _ in given):
-            raise CommandFailure(31249, "Path collision at _id")
-        keep_id = not including
-    if keep_id == including:
-        level.named.add("_id")
-    return Projection(level, including)
-
-
-def decide_kind(given: list[tuple[Parts, Any]]) -> bool:
-    """Tell whether a projection includes (True) or excludes.
-
-    Raises:
-        CommandFailure: 31253 or 31254 if it does both, 31249 or 31250 if paths collide.
-    """
-    including: bool | None = None
-    trial = Level()
-    for parts, value in given:
-        if parts == ("_id",) and is_flag(value):
-            continue
-        # A collision is seen before the mixture that it may be, too.
-        trial.put(parts[:-1] if parts[-1] == "$" else parts, None)
-        wanted = flag(value) if is_flag(value) else True
-        path = ".".join(parts)
-        if including is None:
-            including = wanted
-        elif wanted != including and is_flag(value):
-            if including:
-                raise CommandFailure(
-                    31254,
-                    f"Invalid $project :: caused by :: Cannot do exclusion on field {path} in "
-                    "inclusion projection",
-                )
-            raise CommandFailure(
-                31253,
-                f"Invalid $project :: caused by :: Cannot do inclusion on field {path} in "
-                "exclusion projection",
-            )
-    if including is None:
-        return all(flag(value) for _, value in given)
-    return including
+    return Parser(compile_value).parse(spec)

@@ -198,7 +198,8 @@ def _find(case: Case) -> Answer:
 
 
 def _update(case: Case) -> Answer:
-    matcher = compile_filter(decoded(case.get("filter", {})))
+    banned = frozenset({"$expr"} if case.get("upsert") else ())
+    matcher = compile_filter(decoded(case.get("filter", {})), banned=banned)
     update = compile_update(
         decoded(case["update"]), array_filters=decoded(case.get("array_filters")), now=NOW
     )
