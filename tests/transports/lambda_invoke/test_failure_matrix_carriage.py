@@ -329,7 +329,7 @@ async def test_a_throttled_command_is_tried_again_and_runs_once(
 @pytest.mark.parametrize(
     ("operation", "command", "labels"),
     [
-        (increment, "update", {"RetryableWriteError"}),
+        (increment, "update", {"RetryableWriteError", "NoWritesPerformed"}),
         (increment_all, "update", set()),
         (read_one, "find", set()),
     ],
@@ -419,6 +419,24 @@ async def test_a_throttle_while_a_large_reply_is_fetched_does_not_say_that_it_di
     assert (await app.database.things.find_one({"_id": 9}, {"n": 1})) == {"_id": 9, "n": 1}
 
 
+@pytest.mark.parametrize(
+    "second",
+    [faults.throttled, faults.refused(403, "AccessDeniedException"), faults.reset_before],
+    ids=["throttled", "refused", "reset"],
+)
+async def test_a_repetition_that_fails_does_not_deny_the_first_attempt(
+    app: Transport, relay: FaultyRelay, numbers: Things, second: Fault
+) -> None:
+    """The first was applied and its answer lost; of the second it may be said that it did not."""
+    relay.on("update", faults.reset_after)
+    relay.on("update", second, times=1000)
+    error = await failure(increment(app))
+    assert isinstance(error, OperationFailure)
+    assert error.code == 6
+    assert UNKNOWN in str(error)
+    assert await numbers() == [1, 0, 0, 0, 0]
+
+
 # -- refusals ------------------------------------------------------------------------------------
 
 
@@ -433,8 +451,12 @@ async def test_a_throttle_while_a_large_reply_is_fetched_does_not_say_that_it_di
     ids=["denied", "expired-token", "missing", "too-large"],
 )
 @pytest.mark.parametrize(
-    ("operation", "command"),
-    [(increment, "update"), (increment_all, "update"), (read_one, "find")],
+    ("operation", "command", "labels"),
+    [
+        (increment, "update", {"NoWritesPerformed"}),
+        (increment_all, "update", set()),
+        (read_one, "find", set()),
+    ],
 )
 async def test_what_aws_refuses_did_not_run_and_nobody_repeats_it(
     app: Transport,
@@ -445,10 +467,17 @@ async def test_what_aws_refuses_did_not_run_and_nobody_repeats_it(
     words: str,
     operation: Callable[[Transport], Awaitable[Any]],
     command: str,
+    labels: set[str],
 ) -> None:
     relay.on(command, fault)
     check(
-        await failure(operation(app)), OperationFailure, code, set(), f"'{command}'", words, NOT_RUN
+        await failure(operation(app)),
+        OperationFailure,
+        code,
+        labels,
+        f"'{command}'",
+        words,
+        NOT_RUN,
     )
     assert relay.invokes[command] == 1
     assert await numbers() == [0] * 5

@@ -284,7 +284,7 @@ async def test_credentials_that_are_refused_are_not_shown(
             assert type(error) is OperationFailure
             assert error.code == 18
             assert error.details is not None
-            assert "errorLabels" not in error.details
+            assert set(error.details.get("errorLabels", [])) <= {"NoWritesPerformed"}
             assert f"'{configuration.name}'" in str(error)
             assert "Authentication failed" in str(error)
             assert NOT_RUN in str(error)
@@ -301,3 +301,32 @@ async def test_credentials_that_are_refused_are_not_shown(
     assert PASSWORD not in caplog.text
     assert PASSWORD not in local_lambda.logs(configuration.name)
     assert await numbers(replica_set, app) == [0] * 5
+
+
+# -- a statement that is cancelled ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("age_s", [0.05, 0.7])
+async def test_a_cancelled_statement_leaves_no_lock_behind(
+    app: Transport, replica_set: ReplicaSet, age_s: float
+) -> None:
+    things = app.database.things
+    running = {"$match": {"ns": f"{app.url.database}.things", "op": "query"}}
+
+    async def transaction() -> None:
+        async with app.client.start_session() as session, await session.start_transaction():
+            await things.update_one({"_id": 0}, {"$inc": {"n": 1}}, session=session)
+            slow = {"$where": "sleep(60000) || true"}
+            await things.find(slow, session=session).to_list()
+
+    async with asyncio.timeout(BOUND_S), Direct(replica_set.uri) as direct:
+        task = asyncio.create_task(transaction())
+        older = {"$match": {"microsecs_running": {"$gte": int(age_s * 1_000_000)}}}
+        pipeline = [{"$currentOp": {}}, running, older]
+        while not await (await direct.admin.aggregate(pipeline)).to_list():
+            assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await things.update_one({"_id": 0}, {"$inc": {"n": 1}})
+    assert await numbers(replica_set, app) == [1, 0, 0, 0, 0]
