@@ -123,8 +123,8 @@ def _inflate(decoder: _Decompress, part: bytes) -> Iterator[bytes]:
             except zlib.error as error:
                 raise BodyError(f"the body is not zlib data: {error}") from error
             waiting = decoder.unconsumed_tail
-    if decoder.unused_data:
-        raise BodyError("the body goes on after its end")
+        if waiting or decoder.unused_data:
+            raise BodyError("the body goes on after its end")
 
 
 def split(data: bytes) -> Iterator[memoryview]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import zlib
 
 import pytest
@@ -13,6 +14,7 @@ from transports.lambda_invoke.bodies import (
     BodyError,
     compress,
     decompress,
+    join,
     split,
 )
 
@@ -46,3 +48,35 @@ def test_a_bomb_is_refused_before_it_fills_the_memory() -> None:
 def test_what_is_no_zlib_data_is_refused(data: bytes) -> None:
     with pytest.raises(BodyError):
         decompress(data, "zlib")
+
+
+def test_noise_is_not_compressed_in_vain() -> None:
+    noise = random.Random(1).randbytes(1_000_000)
+    assert compress(noise) == (noise, "")
+
+
+def test_what_is_noise_in_part_is_compressed_all_the_same() -> None:
+    mixed = random.Random(1).randbytes(500_000) + bytes(500_000)
+    data, encoding = compress(mixed)
+    assert encoding == "zlib"
+    assert len(data) < 510_000
+    assert decompress(data, encoding) == mixed
+
+
+@given(st.binary(max_size=5000), st.integers(1, 700))
+def test_parts_of_any_length_are_joined_and_decompressed(data: bytes, length: int) -> None:
+    compressed = zlib.compress(data)
+    parts = [compressed[i : i + length] for i in range(0, len(compressed), length)]
+    assert join(parts, "zlib") == data
+    assert join([data[i : i + length] for i in range(0, len(data), length)], "") == data
+
+
+def test_joined_parts_are_never_longer_than_a_message() -> None:
+    part = bytes(PART_BYTES)
+    with pytest.raises(BodyError, match="longer than"):
+        join((part for _ in range(MAX_PARTS + 1)), "")
+
+
+def test_a_body_ends_where_it_says() -> None:
+    with pytest.raises(BodyError, match="goes on"):
+        join([zlib.compress(b"abc"), b"def"], "zlib")

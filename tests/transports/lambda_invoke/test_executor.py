@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,7 @@ from transports.lambda_invoke.function.executor import (
     parse_address,
 )
 from transports.lambda_invoke.function.settings import FunctionSettings
+from transports.mongod import ReplicaSet
 
 Run = Callable[..., dict[str, Any]]
 
@@ -183,3 +185,57 @@ def test_an_option_of_the_uri_wins(mongod_uri: str) -> None:
         assert options.max_idle_time_seconds == 60
     finally:
         executor.close()
+
+
+# --- servers that do not answer ---
+
+
+@pytest.fixture
+def members(three_members: ReplicaSet) -> Iterator[ReplicaSet]:
+    yield three_members
+    for member in three_members.members:
+        if member.pid is None:
+            three_members.restart(member)
+        member.resume()
+    three_members.wait_until_complete()
+
+
+@pytest.fixture
+def executor_of_three(three_members: ReplicaSet) -> Iterator[Executor]:
+    settings = FunctionSettings(mongodb_uri=three_members.uri, server_selection_timeout_ms=20_000)
+    made = Executor(settings, "0.0.0")
+    yield made
+    made.close()
+
+
+def test_a_killed_server_is_not_waited_for(
+    executor_of_three: Executor, members: ReplicaSet
+) -> None:
+    """The caller's driver looks for another; here it would hold a place of the function's."""
+    primary = members.wait_for_primary()
+    find = message({"find": "things"})
+    assert bson.decode(executor_of_three.run(primary.address, find, timeout_s=20))["ok"] == 1
+    primary.kill()
+    with ThreadPoolExecutor() as threads:
+        for _ in range(3):
+            running = threads.submit(executor_of_three.run, primary.address, find, timeout_s=20)
+            with pytest.raises(NotCompleted):
+                running.result(timeout=15)
+    described = {a: bson.decode(h) for a, h in executor_of_three.describe(timeout_s=20)}
+    assert described[primary.address]["ok"] == 0
+
+
+def test_a_silent_server_holds_up_neither_a_description_nor_a_new_connection(
+    executor_of_three: Executor, members: ReplicaSet
+) -> None:
+    executor_of_three.describe(timeout_s=5)
+    primary = members.wait_for_primary()
+    secondary = next(m for m in members.members if m is not primary)
+    secondary.pause()
+    described = {a: bson.decode(h) for a, h in executor_of_three.describe(timeout_s=5)}
+    assert described[primary.address]["isWritablePrimary"] is True
+    assert described[secondary.address]["code"] == 6
+    executor_of_three.renew_connections()
+    with pytest.raises(NotCompleted) as caught:
+        executor_of_three.run(secondary.address, message({"find": "things"}), timeout_s=1)
+    assert caught.value.ran == "no"
