@@ -41,8 +41,8 @@ SCHEMES: tuple[str, ...] = tuple(_EXAMPLES)
 _DRIVER_SCHEMES = ("mongodb", "mongodb+srv", "motor+mongodb", "motor+mongodb+srv")
 # https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions
 _BAD_DATABASE = re.compile(r'[/\\. "$*<>:|?\x00]')
-# To the last "@": a password whose "/", "?" or "@" was not escaped must not be shown either.
-_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:/{1,2})\S*@|\S*:\S*@")
+_WORD = re.compile(r"\S+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{1,2}")
 # One host of a driver's URI; an unescaped password looks like no host.
 _HOST = re.compile(r"[^:@\[\]]+(:\d{1,5})?|\[[^\[\]@]+\](:\d{1,5})?")
 _SECRET_OPTION = re.compile(
@@ -86,8 +86,17 @@ class TransportURL:
 
 def redact(text: str) -> str:
     """Return *text* with the credentials of any URL in it replaced by ``***``."""
-    without = _CREDENTIALS.sub(lambda m: f"{m['scheme'] or ''}***@", text)
+    without = _WORD.sub(_without_credentials, text) if "@" in text else text
     return _SECRET_OPTION.sub(lambda m: f"{m.group(1)}=***", without)
+
+
+def _without_credentials(word: re.Match[str]) -> str:
+    # To the last "@": a password whose "/", "?" or "@" was not escaped must not be shown either.
+    before, at, after = word.group().rpartition("@")
+    if not at or ":" not in before:
+        return word.group()
+    scheme = _SCHEME.match(before)
+    return f"{scheme.group() if scheme else ''}***@{after}"
 
 
 def redact_url(url: str) -> str:

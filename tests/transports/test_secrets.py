@@ -107,6 +107,30 @@ def test_the_function_s_configuration_is_told_without_its_credentials(uri: str) 
     assert CANARY not in said
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 1_000_000, "a:" * 500_000, "a:b@" * 250_000, "mongodb://" * 100_000, "=@" * 500_000],
+)
+def test_a_long_text_is_searched_once(text: str) -> None:
+    """It may be anybody's. A search that began anew at every character would take days."""
+    assert len(redact(text)) <= len(text) + 4
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("at mongodb://u:p@h/x?a=b failed", "at mongodb://***@h/x?a=b failed"),
+        ("'mongodb://u:p@h'", "***@h'"),
+        ("u:p@h:1", "***@h:1"),
+        ("mongodb://u:p/@?@h", "mongodb://***@h"),
+        ("mail@example.com", "mail@example.com"),
+        ("a://u:p@h b://u:p@h", "a://***@h b://***@h"),
+    ],
+)
+def test_credentials_are_found_wherever_they_stand(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
 def test_credentials_and_their_keepers_show_none() -> None:
     credential = Credential(username="user", password=CANARY)
     verifier = Verifier(credential, iterations=1)
