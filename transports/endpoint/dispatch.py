@@ -168,9 +168,11 @@ class Dispatcher:
             member = await self._ask(name, command)
         if "client" in command and handshake.is_recovering(member.hello):
             # PyMongo takes such a server for one without sessions, for as long as the connection
-            # lives; and by the time that it writes on it, the server may be primary.
+            # lives; and by the time that it writes on it, the server may be primary. No label: of
+            # a bulk that is repeated for want of a connection it forgets what is not in the first
+            # command (4.13 to 4.20).
             message = f"{self._member} is neither primary nor secondary now"
-            return error_reply(13436, "NotPrimaryOrSecondary", message, ("RetryableWriteError",))
+            return error_reply(13436, "NotPrimaryOrSecondary", message)
         context = HelloContext(
             addresses=self._services.addresses(),
             connection_id=self.client.connection_id,

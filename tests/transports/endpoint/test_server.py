@@ -268,7 +268,7 @@ async def test_no_connection_is_made_to_a_member_that_recovers(
     one, other = [await connect(address) for address in endpoint.addresses().values()]
     handshake = {"hello": 1, "client": {"driver": {"name": "d", "version": "1"}}}
     refused = await one.command(handshake)
-    assert (refused["code"], refused["errorLabels"]) == (13436, ["RetryableWriteError"])
+    assert (refused["code"], refused.get("errorLabels")) == (13436, None)
     assert (await one.command({"hello": 1}))["ok"] == 1.0, "who is connected is told as it is"
     assert (await other.command(handshake))["ok"] == 1.0
 
