@@ -24,6 +24,7 @@ from benchmarks.chaos import sabotage
 from benchmarks.chaos.history import Journal
 from benchmarks.chaos.layout import MODELS, Layout
 from benchmarks.chaos.operations import KINDS
+from benchmarks.chaos.outcomes import is_unexpected
 from benchmarks.chaos.streams import Reader, ReaderOptions
 from benchmarks.chaos.worker import Worker
 from odm import Connection, connect
@@ -97,12 +98,12 @@ class Caller:
 
     async def _connected(self, journal: Journal) -> Connection:
         """Open the connection; whatever is broken just then, soon it is not."""
-        for attempt in range(_OPEN_ATTEMPTS):
+        for _ in range(_OPEN_ATTEMPTS):
             connection = connect(self._options.url, models=MODELS, create_indexes=False)
             try:
                 return await connection.open()
             except Exception as error:
-                if not isinstance(error, TransportError) and attempt == 0:
+                if not isinstance(error, TransportError) and is_unexpected(error):
                     journal.problem(f"opening failed with a foreign error: {error!r}"[:500])
             await asyncio.sleep(0.2)
         raise SystemExit(f"{self._options.name}: no connection after {_OPEN_ATTEMPTS} attempts")

@@ -12,7 +12,7 @@ import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -165,9 +165,9 @@ class Callers:
         Raises:
             TimeoutError: one has none after a minute.
         """
-        async with asyncio.timeout(READY_S):
-            for caller in self._running:
-                await caller.ready.wait()
+        await self._each("it had no connection", READY_S, lambda caller: caller.ready)
+        if self.problems:
+            raise TimeoutError("; ".join(self.problems))
 
     async def replace_one(self, choices: random.Random) -> int:
         """Kill one that works and start its successor, which follows the same streams."""
@@ -200,18 +200,25 @@ class Callers:
         self._draining = True
         for caller in self._running:
             caller.drain()
-        await self._each("its workers did not finish", timeout_s, drained=True)
+        await self._each("its workers did not finish", timeout_s, lambda caller: caller.drained)
 
     async def ended(self, timeout_s: float) -> None:
         """Wait until all have ended; who does not in time is a problem, and is killed."""
-        await self._each("its streams did not come to the end", timeout_s, drained=False)
+        await self._each("its streams did not come to the end", timeout_s)
 
-    async def _each(self, failing: str, timeout_s: float, *, drained: bool) -> None:
+    async def _each(
+        self,
+        failing: str,
+        timeout_s: float,
+        until: Callable[[RunningCaller], asyncio.Event] | None = None,
+    ) -> None:
+        """Wait for an event of each caller, or for its end."""
+
         async def wait(caller: RunningCaller) -> None:
             ending = asyncio.ensure_future(caller.ended())
             waiting = {ending}
-            if drained:
-                waiting.add(asyncio.ensure_future(_wait(caller.drained)))
+            if until is not None:
+                waiting.add(asyncio.ensure_future(_wait(until(caller))))
             done, pending = await asyncio.wait(
                 waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
             )

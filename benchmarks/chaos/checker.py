@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from benchmarks.chaos.final_state import FinalState, Tally
 from benchmarks.chaos.history import History, Operation, StreamEvent
-from benchmarks.chaos.layout import GROUP_SIZE, OPENING_BALANCE
+from benchmarks.chaos.layout import END, GROUP_SIZE, OPENING_BALANCE, PULSE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +238,12 @@ def _check_reference(
 ) -> Iterator[Violation]:
     """The server's own account agrees with what is there: each document came once."""
     inserted = Counter(event.id for event in state.events if event.operation == "insert")
+    asked_for = {END, *(each.id for each in history.operations.values())}
+    for operation in history.operations.values():
+        asked_for.update(operation.effects.get("documents", ()))
     for document, times in inserted.items():
+        if document not in asked_for and not document.startswith(PULSE):
+            yield Violation(kind="applied twice", text=f"nobody asked for {document}")
         if times > 1:
             yield Violation(kind="applied twice", text=f"{document} was inserted {times} times")
     removed = Counter(event.id for event in state.events if event.operation == "delete")

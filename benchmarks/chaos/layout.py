@@ -21,6 +21,9 @@ GROUP_SIZE = 4
 END = "end-of-run"
 """The id of the document that is inserted when all is quiet: the last that a stream delivers."""
 
+PULSE = "pulse-"
+"""How the ids of documents begin that the run itself inserts: no stream is silent for long."""
+
 WATCHED = ("documents", "transfers")
 """Collections whose changes are watched: documents come and go, and are never changed."""
 

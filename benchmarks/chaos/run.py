@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from pymongo.errors import PyMongoError
 
 from benchmarks.chaos.caller import CallerOptions
 from benchmarks.chaos.callers import Callers, share_out
@@ -16,7 +20,7 @@ from benchmarks.chaos.connections import ConnectionWatch
 from benchmarks.chaos.faults import Faults
 from benchmarks.chaos.final_state import FinalState, read_final_state
 from benchmarks.chaos.history import History, read_journals
-from benchmarks.chaos.layout import DATABASE, END, Layout
+from benchmarks.chaos.layout import DATABASE, END, PULSE, Layout
 from benchmarks.chaos.plan import make_plan
 from benchmarks.chaos.report import Report, connection_violations, count_errors, summarise
 from benchmarks.chaos.stage import FUNCTION, Stage, StageOptions, open_stage
@@ -24,6 +28,7 @@ from benchmarks.chaos.streams import ReaderOptions
 
 _READERS = ("collection", "database", "repository")
 _QUIET_S = 60.0
+_PULSE_S = 5.0
 _ENDED_S = 90.0
 
 
@@ -73,7 +78,7 @@ async def run(
         watch = ConnectionWatch([member.address for member in stage.servers.members])
         callers = Callers(in_process=not options.callers)
         faults = Faults(stage, callers.replace_one)
-        async with _background(watch.run()):
+        async with _background(watch.run()), _background(_pulse(stage)):
             try:
                 await _start(callers, options, stage, layout, directory)
                 await _strike(options, faults, stop, _teller(progress, started, callers, watch))
@@ -192,9 +197,20 @@ async def _finish(stage: Stage, callers: Callers) -> FinalState:
         return await read_final_state(client[DATABASE], stage.token)
 
 
+async def _pulse(stage: Stage) -> None:
+    """Insert a document every few seconds, so that a stream that is silent is one that hangs."""
+    async with stage.direct() as client:
+        for number in itertools.count():
+            with contextlib.suppress(PyMongoError):  # perhaps there is no primary
+                await client[DATABASE].documents.insert_one(
+                    {"_id": f"{PULSE}{number}", "worker": "run"}
+                )
+            await asyncio.sleep(_PULSE_S)
+
+
 @contextlib.asynccontextmanager
-async def _background(coroutine: object) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
+async def _background(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(coroutine)
     try:
         yield
     finally:

@@ -165,20 +165,30 @@ class Stage:
         """
         self.gateway.reset()
         self.throttle(0)
-        async with asyncio.timeout(timeout_s):
-            while self.service.statistics(FUNCTION).concurrent_executions:  # noqa: ASYNC110 - processes
-                await asyncio.sleep(0.02)
-            async with self.direct() as client:
+        waiting_for: object = "invocations to end"
+        try:
+            async with asyncio.timeout(timeout_s), self.direct() as client:
+                while self.service.statistics(FUNCTION).concurrent_executions:  # noqa: ASYNC110 - processes
+                    await asyncio.sleep(0.02)
                 await client.admin.command({"killAllSessions": []})
-                while await _writes_under_way(client):  # noqa: ASYNC110 - a server's
+                while waiting_for := await _writes_under_way(client):
                     await asyncio.sleep(0.05)
+        except TimeoutError as error:
+            raise TimeoutError(f"waited {timeout_s:.0f} s for {waiting_for}"[:2000]) from error
         self.throttle()
 
 
 @contextlib.asynccontextmanager
 async def open_stage(options: StageOptions) -> AsyncIterator[Stage]:
     """Start the servers, the service and the gateway; stop them in the end, whatever happens."""
-    servers = ReplicaSet(MongodOptions(members=options.members, test_commands=True))
+    servers = ReplicaSet(
+        MongodOptions(
+            members=options.members,
+            test_commands=True,
+            # Of a killed caller; until then its locks are in the way of others. The default is 60.
+            parameters={"transactionLifetimeLimitSeconds": "10"},
+        )
+    )
     try:
         await asyncio.to_thread(servers.start)
         function = proxy_function.configuration(
@@ -207,7 +217,7 @@ def _admin(member: Mongod, command: Mapping[str, Any]) -> dict[str, Any]:
         return client.admin.command(dict(command))
 
 
-async def _writes_under_way(client: AsyncMongoClient[dict[str, Any]]) -> int:
+async def _writes_under_way(client: AsyncMongoClient[dict[str, Any]]) -> list[Any]:
     pipeline: list[dict[str, Any]] = [
         {"$currentOp": {"allUsers": True, "idleSessions": True}},
         {
@@ -225,6 +235,6 @@ async def _writes_under_way(client: AsyncMongoClient[dict[str, Any]]) -> int:
         },
     ]
     try:
-        return len(await (await client.admin.aggregate(pipeline)).to_list())
-    except PyMongoError:
-        return 1
+        return await (await client.admin.aggregate(pipeline)).to_list()
+    except PyMongoError as error:
+        return [error]

@@ -95,7 +95,9 @@ class Worker:
                 operation, "unknown", error=describe(error), hung=hung, unexpected=not hung
             )
         except Exception as error:
-            self._journal.end(operation, "unknown", error=describe(error), unexpected=True)
+            self._journal.end(
+                operation, "unknown", error=describe(error), unexpected=is_unexpected(error)
+            )
         else:
             kind.done(self, effects, result)
             self._journal.end(operation, "acknowledged", result=result)
