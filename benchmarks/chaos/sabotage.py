@@ -21,7 +21,7 @@ from transports.lambda_invoke.backend import LambdaBackend
 
 Run = Callable[[LambdaBackend, Request], Awaitable[bytes]]
 
-_OFTEN = 0.1
+_OFTEN = 0.5
 
 
 def _lose(run: Run) -> Run:

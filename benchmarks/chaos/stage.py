@@ -171,7 +171,7 @@ class Stage:
                 while self.service.statistics(FUNCTION).concurrent_executions:  # noqa: ASYNC110 - processes
                     await asyncio.sleep(0.02)
                 await client.admin.command({"killAllSessions": []})
-                while waiting_for := await _writes_under_way(client):
+                while waiting_for := await _writes_under_way(client):  # noqa: ASYNC110 - a server's
                     await asyncio.sleep(0.05)
         except TimeoutError as error:
             raise TimeoutError(f"waited {timeout_s:.0f} s for {waiting_for}"[:2000]) from error
