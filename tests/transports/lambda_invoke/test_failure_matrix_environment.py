@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -375,13 +375,13 @@ async def test_a_commit_is_repeated_when_its_environment_is_killed(
     async with stage.app.client.start_session() as session:
         await session.start_transaction()
         # Whichever environment: a transaction lives on the server.
-        killed = {
+        moments: dict[str, Callable[[], AbstractAsyncContextManager[None]]] = {
             "before": lambda: stage.killed_before(command),
             "during": lambda: stage.killed_during(command),
             "after": lambda: stage.killed_after(command, applied),
-        }[moment]
+        }
         await stage.things.update_one({"_id": 0}, {"$inc": {"n": 1}}, session=session)
-        async with killed():
+        async with moments[moment]():
             await session.commit_transaction()
     assert await stage.numbers() == [1, 0, 0, 0, 0]
 

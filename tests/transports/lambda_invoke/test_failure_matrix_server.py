@@ -322,7 +322,7 @@ async def test_a_cancelled_statement_leaves_no_lock_behind(
     async with asyncio.timeout(BOUND_S), Direct(replica_set.uri) as direct:
         task = asyncio.create_task(transaction())
         older = {"$match": {"microsecs_running": {"$gte": int(age_s * 1_000_000)}}}
-        pipeline = [{"$currentOp": {}}, running, older]
+        pipeline: list[dict[str, Any]] = [{"$currentOp": {}}, running, older]
         while not await (await direct.admin.aggregate(pipeline)).to_list():
             assert not task.done()
         task.cancel()
