@@ -36,7 +36,7 @@ class FunctionSettings:
     Attributes:
         mongodb_uri: where MongoDB is. Never printed.
         max_pool_size: connections per server; the connections a deployment sees are at most
-            reserved concurrency x (max_pool_size + 2 for monitoring).
+            reserved concurrency x (max_pool_size + 1 for monitoring).
         max_idle_time_ms: idle connections are closed after this many milliseconds.
         server_selection_timeout_ms: how long a command waits for its server.
         staging: ``"database.collection"`` for bodies that are too large for one invoke.
