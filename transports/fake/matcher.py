@@ -23,6 +23,7 @@ from transports.fake.errors import (
     unsupported,
 )
 from transports.fake.expressions import compile_expression
+from transports.fake.expressions.scope import folding
 from transports.fake.geo.operators import NEAR, Near, read_near
 from transports.fake.matcher_node import (
     Group,
@@ -118,7 +119,7 @@ class Matcher:
             CommandFailure: 54 if two of them speak of the same path or of a path inside another.
         """
         found: dict[str, Any] = {}
-        if _never_matches(self.query):
+        if never_matches(self.query):
             return found
         # The server sorts a filter's parts, and so the fields of what it inserts.
         for path, value in sorted(_equalities(self.query), key=lambda pair: pair[0]):
@@ -158,10 +159,20 @@ class Matcher:
         return found
 
 
-def _never_matches(query: Mapping[str, Any]) -> bool:
+def is_id_query(query: Mapping[str, Any]) -> bool:
+    """Tell whether a filter asks for one ``_id`` and nothing else, which the server looks up."""
+    if list(query) != ["_id"]:
+        return False
+    key = query["_id"]
+    if type(key) is dict:
+        return not next(iter(key), "").startswith("$")
+    return key is not None and type(key) not in (list, Regex)
+
+
+def never_matches(query: Mapping[str, Any]) -> bool:
     """Tell whether the server sees that nothing can match, and forgets the equalities."""
     return any(
-        any(_never_matches(member) for member in value)
+        any(never_matches(member) for member in value)
         if name == "$and"
         else is_operators(value) and value.get("$all") == []
         for name, value in query.items()
@@ -471,7 +482,8 @@ def compile_filter(
     scope = Scope(collation, frozenset(variables).union(names), banned=banned)
     if now is not None:
         variables["NOW"] = now
-    node = compile_node(query, scope)
+    with folding():
+        node = compile_node(query, scope)
     near = scope.near[0] if scope.near else None
     search = scope.text[0] if scope.text else None
     return Matcher(query, node, variables, collation is None, near, search)

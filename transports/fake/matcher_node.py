@@ -127,10 +127,10 @@ def conjunction(nodes: Sequence[Node], ranks: Sequence[Any] = ()) -> Node:
     """
     if len(nodes) == 1:
         return nodes[0]
-    tests = [node.test for node in nodes]
     written = [node.locate for node in nodes]
     order = sorted(range(len(nodes)), key=lambda position: ranks[position]) if ranks else ()
     in_order = [nodes[position].locate for position in order] or written
+    tests = [nodes[position].test for position in order] or [node.test for node in nodes]
 
     def matches(document: Document, variables: Variables) -> bool:
         return all(test(document, variables) for test in tests)

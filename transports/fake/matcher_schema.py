@@ -313,11 +313,11 @@ def additional_items(value: Any, schema: Mapping[str, Any]) -> Test:
     """``additionalItems``: the schema of elements after those of ``items``."""
     if type(value) is not bool and type(value) is not dict:
         raise _mismatch("additionalItems", "either an object or a boolean")
+    member = compile_schema(value) if type(value) is dict else (lambda given: bool(value))
     given_items = schema.get("items")
     if type(given_items) is not list:
         return lambda given: True
     start = len(given_items)
-    member = compile_schema(value) if type(value) is dict else (lambda given: bool(value))
     return lambda given: type(given) is not list or all(member(e) for e in given[start:])
 
 

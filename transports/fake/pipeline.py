@@ -19,6 +19,7 @@ from transports.fake.errors import (
     CommandFailure,
     unsupported,
 )
+from transports.fake.expressions.scope import folding
 from transports.fake.matcher import Matcher
 from transports.fake.stages.context import CompiledStages, Context, Run, Stage
 from transports.fake.stages.environment import Environment
@@ -113,7 +114,8 @@ def compile_pipeline(
         CommandFailure: as a server refuses it (40324 for an unknown stage, …).
     """
     context = Context(compile_stages, frozenset(variables), collation, database)
-    return Pipeline(pipeline, context)
+    with folding():
+        return Pipeline(pipeline, context)
 
 
 def compile_stages(pipeline: Sequence[Any], context: Context, *, done: int = 0) -> CompiledStages:

@@ -10,26 +10,17 @@ from typing import Any
 
 from bson import DatetimeMS
 
+from transports.fake import metadata
 from transports.fake.collation import Collation
 from transports.fake.errors import CommandFailure, unsupported
 from transports.fake.expressions import Expression, Variables, compile_expression
 from transports.fake.expressions.names import check_path
+from transports.fake.expressions.scope import folding
 from transports.fake.matcher import SPECIAL_FEATURES, Match, compile_filter
 from transports.fake.paths import Parts
 from transports.fake.stages.fields import Parser, Projection, flag, is_flag, leaves
 from transports.fake.values import MISSING, NUMBER_TYPES, Document, is_nan
 
-_META = frozenset(
-    {
-        "textScore",
-        "recordId",
-        "indexKey",
-        "geoNearDistance",
-        "geoNearPoint",
-        "sortKey",
-        "searchScore",
-    }
-)
 Change = Callable[[Any, Match | None], Any]
 
 
@@ -62,13 +53,16 @@ def compile_projection(
     if now is not None:
         variables["NOW"] = now
     parser = _Parser(names, collation)
-    projection = parser.parse(spec)
+    with folding():
+        projection = parser.parse(spec)
     changes = parser.changes
 
     def project(document: Document, match: Match | None) -> Document:
         result = projection(document, variables)
         for parts, change in changes:
             result = _changed(result, parts, change, match)
+        for parts, kind in parser.metadata:
+            result = metadata.shown(result, parts, metadata.value(document, kind))
         return result
 
     return project
@@ -79,6 +73,7 @@ class _Parser(Parser):
 
     Attributes:
         changes: what is done to the tree's result, path by path.
+        metadata: which metadata goes where.
     """
 
     def __init__(self, names: frozenset[str], collation: Collation | None) -> None:
@@ -88,6 +83,7 @@ class _Parser(Parser):
         super().__init__(compile_value)
         self.collation = collation
         self.changes: list[tuple[Parts, Change]] = []
+        self.metadata: list[tuple[Parts, str]] = []
         self._slices: list[tuple[int, Parts]] = []
         self._matches: list[tuple[int, Parts, Expression]] = []
         self._positional = False
@@ -135,9 +131,12 @@ class _Parser(Parser):
         if list(value) == ["$elemMatch"]:
             self._elem_match(parts, value["$elemMatch"])
         elif "$meta" in value:
-            if value["$meta"] not in _META:
+            if value["$meta"] not in metadata.KINDS:
                 raise CommandFailure(17308, f"Unsupported argument to $meta: {value['$meta']}")
-            raise unsupported(f"the projection {{$meta: {value['$meta']!r}}}")
+            if value["$meta"] == "sortKey":
+                raise unsupported("the projection {$meta: 'sortKey'}")
+            self.claim(parts)
+            self.metadata.append((parts, value["$meta"]))
         else:
             super().operator(parts, value)
 

@@ -14,13 +14,22 @@ from bson import DatetimeMS, Regex
 from transports.fake.collation import Collation
 from transports.fake.errors import (
     FAILED_TO_PARSE,
+    ILLEGAL_OPERATION,
     IMMUTABLE_FIELD,
     INVALID_ID_FIELD,
     INVALID_OPTIONS,
     PATH_NOT_VIABLE,
     CommandFailure,
 )
-from transports.fake.matcher import SPECIAL_FEATURES, Match, Matcher, compile_filter
+from transports.fake.expressions.scope import folding
+from transports.fake.matcher import (
+    NOT_SINGLE_VALUE_FIELD,
+    SPECIAL_FEATURES,
+    Match,
+    Matcher,
+    compile_filter,
+    never_matches,
+)
 from transports.fake.paths import split
 from transports.fake.stages.reshape import compile_reshape
 from transports.fake.stages.table import STAGES
@@ -153,15 +162,20 @@ def _pipeline(
     now: DatetimeMS,
 ) -> Update:
     steps = []
+    refused = ""
     for stage in stages:
         if len(stage) != 1:
             raise CommandFailure(
                 40323, "A pipeline stage specification object must contain exactly one field."
             )
         name, spec = next(iter(stage.items()))
-        if name not in _IN_UPDATES:
-            _refuse_stage(name)
-        steps.append(compile_reshape(name, spec, frozenset(variables), collation))
+        if name in _IN_UPDATES:
+            with folding(fails=False):
+                steps.append(compile_reshape(name, spec, frozenset(variables), collation))
+        else:
+            refused = refused or name
+    if refused:
+        _refuse_stage(refused)
     known = {"NOW": now, **variables}
 
     def change(document: Document, match: Match | None, inserting: bool) -> Document:
@@ -231,10 +245,13 @@ def _walker(
     def change(document: Document, match: Match | None, inserting: bool) -> Document:
         index = None if match is None else match.array_index
         tree = root
+        sources: list[Branch] = []
         if renames:
-            tree = _with_renames(root, renames, document)
+            tree, sources = _with_renames(root, renames, document)
         application = Application(index, filters, inserting, document.get("_id"))
         changed: Document = application.apply(tree, document, "")
+        for source in sources:  # a rename removes after it has set
+            changed = application.apply(source, changed, "")
         return changed
 
     return change
@@ -271,7 +288,7 @@ def _array_filters(
         except CommandFailure as failure:
             failure.message = f"Error parsing array filter :: caused by :: {failure.message}"
             raise
-        names = list(dict.fromkeys(_top_names(given)))
+        names = list(dict.fromkeys(() if never_matches(given) else _top_names(given)))
         if not names:
             raise CommandFailure(
                 FAILED_TO_PARSE,
@@ -316,6 +333,9 @@ def _top_names(query: Mapping[str, Any]) -> list[str]:
 _NOTHING: Final = Modifier(lambda value, path, key: value, creates=False, removes=True)
 
 
+_REMOVAL: Final = Modifier(lambda value, path, key: MISSING, creates=False, removes=True)
+
+
 def _rename(
     root: Branch, source: str, target: Any, check: Callable[[tuple[str, ...], str], None]
 ) -> None:
@@ -342,19 +362,22 @@ def _rename(
     insert(root, target_parts, _NOTHING)
 
 
-def _with_renames(root: Branch, renames: list[tuple[str, str]], document: Document) -> Branch:
-    """Return the tree with what the renames mean for one document."""
+def _with_renames(
+    root: Branch, renames: list[tuple[str, str]], document: Document
+) -> tuple[Branch, list[Branch]]:
+    """Return the tree with what the renames set in one document, and what they then remove."""
     tree = _copied(root)
+    sources: list[Branch] = []
     for source, target in renames:
         value = _plain_value(document, split(source), "source", source)
         if value is MISSING:
             continue
         _plain_value(document, split(target), "destination", target)
-        _replace(
-            tree, split(source), Modifier(lambda v, p, k: MISSING, creates=False, removes=True)
-        )
+        removal = Branch()
+        insert(removal, split(source), _REMOVAL)
+        sources.append(removal)
         _replace(tree, split(target), Modifier(_constant(value)))
-    return tree
+    return tree, sources
 
 
 def _constant(value: Any) -> Callable[[Any, str, Any], Any]:
@@ -421,8 +444,16 @@ def seed_upsert(matcher: Matcher, update: Update) -> Document:
     equalities = matcher.equalities(only_id=update.is_replacement)
     seed: Document = {}
     for path, value in equalities.items():
+        if not path:
+            raise CommandFailure(ILLEGAL_OPERATION, "Cannot call setValue on the root object")
         _put(seed, split(path), deep_copy(value))
     document = _id_first(update.apply(seed, None, inserting=True))
+    if not update.is_replacement and "_id" not in seed and type(document.get("_id")) is list:
+        raise CommandFailure(
+            NOT_SINGLE_VALUE_FIELD,
+            "After applying the update to the document, the field '_id' was found to be an array "
+            "or array descendant.",
+        )
     check_id(document.get("_id"))
     return document
 

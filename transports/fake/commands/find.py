@@ -11,6 +11,7 @@ from typing import Final
 
 from bson import Int64
 
+from transports.fake import metadata
 from transports.fake.commands.registry import command, non_negative
 from transports.fake.cursors import DEFAULT_BATCH, Cursor, Tail
 from transports.fake.errors import (
@@ -20,6 +21,7 @@ from transports.fake.errors import (
     CommandFailure,
     unsupported,
 )
+from transports.fake.expressions.scope import folding
 from transports.fake.fetching import first_batch, snapshot_time
 from transports.fake.matcher import Matcher, compile_filter
 from transports.fake.namespaces import collection_name
@@ -95,7 +97,8 @@ def run_find(operation: Operation) -> Document:
     view = operation.find(name)
     if view is not None and view.collection.is_view:
         return run_on_view(operation, view.collection, find_as_pipeline(command), size)
-    query = _Query(operation, view)
+    with folding():
+        query = _Query(operation, view)
     namespace = f"{operation.database}.{name}"
     if view is None:
         return {"cursor": {"id": Int64(0), "ns": namespace, "firstBatch": []}}
@@ -140,6 +143,7 @@ class _Query:
     """The compiled parts of a find.
 
     Attributes:
+        metadata: which kinds of metadata its projection and sort ask for.
         in_one_batch: whether the limit ends the cursor with its first batch.
         knows_end: whether the plan knows its last document for the last (a sort, one ``_id``).
     """
@@ -151,7 +155,7 @@ class _Query:
         self.filter: Document = command.get("filter") or {}
         self.collation = operation.collation(view)
         variables = operation.variables()
-        check_text_index(view, self.filter)
+        check_text_index(view, self.filter, f"{operation.database}.{command['find']}")
         self.matcher: Matcher = compile_filter(
             self.filter,
             collation=self.collation,
@@ -173,6 +177,11 @@ class _Query:
             self.positional = any(path.endswith(".$") for path in projection)
         if sort and self.natural is None:
             self.sort = compile_sort(sort, self.collation)
+        self.metadata = metadata.kinds_in([projection, sort])
+        if self.metadata:
+            metadata.check_available(self.metadata, self._available())
+        if self.matcher.text is not None and self.natural is not None:
+            raise CommandFailure(BAD_VALUE, "text expression not allowed with $natural sort order")
         id_ = self.filter.get("_id")
         self.knows_end = self.sort is not None or (
             id_ is not None
@@ -180,10 +189,28 @@ class _Query:
             and not (type(id_) is dict and any(key.startswith("$") for key in id_))
         )
 
+    def _available(self) -> frozenset[str]:
+        kinds = {"textScore"} if self.matcher.text is not None else set()
+        if self.matcher.near is not None:
+            kinds |= {"geoNearDistance", "geoNearPoint"}
+        return frozenset(kinds)
+
+    def _with_metadata(self, record: int, document: Document) -> Document:
+        known: Document = {"recordId": Int64(record)}
+        text, near = self.matcher.text, self.matcher.near
+        score = None if text is None else text.score(document)
+        if score is not None:
+            known["textScore"] = score
+        nearest = None if near is None else near.distance(document)
+        if nearest is not None:
+            known["geoNearDistance"], known["geoNearPoint"] = nearest
+        return metadata.attached(document, known)
+
     @property
     def may_sort_by_index(self) -> bool:
         """Whether nothing else than a sort asks for an index."""
-        return self.matcher.near is None and not self.matcher.index_bounds()
+        matcher = self.matcher
+        return matcher.near is None and matcher.text is None and not matcher.index_bounds()
 
     def stored(self, view: CollectionView) -> Iterable[tuple[int, Document]]:
         """Return the records to look at."""
@@ -212,13 +239,21 @@ class _Query:
         """Yield the documents found, sorted, cut and projected."""
         matcher, project = self.matcher, self.project
         stored = self.operation.in_time(self.stored(view))
+        matching = ((record, document) for record, document in stored if matcher(document))
+        if self.metadata:
+            matching = ((r, self._with_metadata(r, document)) for r, document in matching)
         if self.command.get("showRecordId"):
-            stored = [(r, {**document, "$recordId": Int64(r)}) for r, document in stored]
-        found: Iterator[Document] = (document for _, document in stored if matcher(document))
+            matching = ((r, {**document, "$recordId": Int64(r)}) for r, document in matching)
+        found: Iterator[Document] = (document for _, document in matching)
         if self.sort is not None:
             found = iter(self.sort(found))
         if skip or limit:  # before the projection, which may fail
             found = islice(found, skip, skip + limit if limit else None)
+        if self.metadata:
+            return metadata.stripped(
+                document if project is None else project(document, matcher.match(document))
+                for document in found
+            )
         if project is None:
             return found
         if not self.positional:

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from transports.fake.commands.registry import command
 from transports.fake.errors import BAD_VALUE, FAILED_TO_PARSE, CommandFailure
-from transports.fake.matcher import Match, compile_filter
+from transports.fake.matcher import Match, compile_filter, is_id_query
 from transports.fake.namespaces import check_writable, collection_name
 from transports.fake.operation import Operation, Waiting
 from transports.fake.plan import candidates
@@ -85,6 +85,8 @@ def _check_options(command: Document) -> None:
             )
         if command.get("arrayFilters"):
             raise _refused("Cannot specify arrayFilters and remove=true")
+    elif type(update) is list and command.get("arrayFilters") is not None:
+        raise _refused("Cannot specify arrayFilters and a pipeline update")
     elif update is None:
         raise _refused("Either an update or remove=true must be specified")
 
@@ -99,6 +101,8 @@ def _projection(
     """Return what shows a document as ``fields`` asks for it; also check ``sort``."""
     command = operation.command
     fields = command.get("fields")
+    if command.get("sort") and not is_id_query(query):
+        compile_sort(command["sort"], collation)
     project = compile_projection(
         fields or {}, collation=collation, let=operation.variables(), now=operation.now
     )
@@ -107,8 +111,6 @@ def _projection(
         raise CommandFailure(
             BAD_VALUE, "cannot use a positional projection and return the new document"
         )
-    if command.get("sort"):
-        compile_sort(command["sort"], collation)
 
     def projected(document: Document | None) -> Document | None:
         if document is None or not fields:
@@ -134,7 +136,7 @@ def _update(operation: Operation, name: str) -> Any:
             upsert=bool(command.get("upsert")),
             hint=command.get("hint"),
             array_filters=command.get("arrayFilters"),
-            sort=command.get("sort"),
+            sort=None if is_id_query(query) else command.get("sort"),
             bypass=bool(command.get("bypassDocumentValidation")),
         ),
     )
@@ -177,7 +179,7 @@ def _removal(operation: Operation, name: str) -> Any:
         if not found:
             return {"lastErrorObject": {"n": 0}, "value": None}, False
         record, document = found[0]
-        if command.get("sort"):
+        if command.get("sort") and not is_id_query(query):
             records = {id(document): record for record, document in found}
             document = compile_sort(command["sort"], collation)([d for _, d in found])[0]
             record = records[id(document)]

@@ -20,6 +20,7 @@ from transports.fake.expressions.scope import (
     Variables,
     arguments,
     check_count,
+    compile_unneeded,
     folded,
 )
 from transports.fake.values import MISSING, NUMBER_TYPES, Document, compare, is_nan
@@ -170,25 +171,19 @@ def _branches(given: list[Any], scope: Scope) -> list[tuple[Expression, Expressi
     branches: list[tuple[Expression, Expression]] = []
     decided = False
     for branch in given:
-        case = _compiled(branch["case"], scope, needed=not decided)
+        case = _branch_part(branch["case"], scope, needed=not decided)
         value = case.value if isinstance(case, Constant) else None
         known = isinstance(case, Constant)
         possible = not decided and (not known or truthy(value))
-        then = _compiled(branch["then"], scope, needed=possible)
+        then = _branch_part(branch["then"], scope, needed=possible)
         if possible and case is not None and then is not None:
             branches.append((case, then))
             decided = known
     return branches
 
 
-def _compiled(operand: Any, scope: Scope, *, needed: bool) -> Expression | None:
-    """Compile an expression; None for one that is not needed and whose constants fail."""
-    try:
-        return scope.compile(operand)
-    except CommandFailure as failure:
-        if needed or not failure.folding:
-            raise
-        return None
+def _branch_part(operand: Any, scope: Scope, *, needed: bool) -> Expression | None:
+    return scope.compile(operand) if needed else compile_unneeded(operand, scope)
 
 
 def _check_branch(branch: Any) -> None:

@@ -79,10 +79,11 @@ def _part(name: str, function: Callable[[Moment], Any]) -> Operator:
 
         def evaluate(document: Document, variables: dict[str, Any]) -> Any:
             value = date(document, variables)
-            where = zone_of(zone(document, variables), code=40533)
-            if is_nullish(value) or where is None:
+            if is_nullish(value):
                 return None
-            return function(where.local(milliseconds(value)))
+            instant = milliseconds(value)
+            where = zone_of(zone(document, variables), code=40533)
+            return None if where is None else function(where.local(instant))
 
         return folded(evaluate, [date, zone])
 

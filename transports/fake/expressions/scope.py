@@ -7,7 +7,9 @@ what is evaluated, and when, are written out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,15 +91,68 @@ def check_count(name: str, given: int, least: int, most: int | None) -> None:
         )
 
 
+_failures: ContextVar[list[CommandFailure] | None] = ContextVar("failures", default=None)
+
+
+@contextmanager
+def folding(*, fails: bool = True) -> Iterator[None]:
+    """Compile a whole request, whose text is checked before its constant expressions are folded.
+
+    Without it, an expression of constants that fails does so where it is compiled. Requests nest:
+    the outermost fails.
+
+    Args:
+        fails: False where the server folds nothing (the pipeline of an update): then such an
+            expression fails when it is evaluated.
+    """
+    if _failures.get() is not None:
+        yield
+        return
+    failures: list[CommandFailure] = []
+    token = _failures.set(failures)
+    try:
+        yield
+    finally:
+        _failures.reset(token)
+    if fails and failures:
+        raise failures[0]
+
+
 def folded(expression: Expression, parts: list[Expression]) -> Expression:
     """Return a constant instead if everything it is made of is constant."""
     if all(type(part) is Constant for part in parts):
         try:
             return Constant(expression({}, {}))
         except CommandFailure as failure:
-            failure.folding = True
-            raise
+            failures = _failures.get()
+            if failures is None:
+                failure.folding = True
+                raise
+            failures.append(failure)
+            return _failing(failure)
     return expression
+
+
+def _failing(failure: CommandFailure) -> Expression:
+    def fail(document: Document, variables: Variables) -> Any:
+        raise CommandFailure(failure.code, failure.message)
+
+    return fail
+
+
+def compile_unneeded(operand: Any, scope: Scope) -> Expression | None:
+    """Compile an expression that is never evaluated: its constants may fail, its text may not."""
+    failures = _failures.get()
+    before = 0 if failures is None else len(failures)
+    try:
+        compiled = scope.compile(operand)
+    except CommandFailure as failure:
+        if not failure.folding:
+            raise
+        return None
+    if failures is not None:
+        del failures[before:]
+    return compiled
 
 
 def fixed(name: str, function: Callable[..., Any], least: int, most: int | None = None) -> Operator:
@@ -133,6 +188,15 @@ def _apply(function: Callable[..., Any], parts: list[Expression]) -> Expression:
     return lambda document, variables: function(*[part(document, variables) for part in parts])
 
 
+def _folded_call(
+    function: Callable[[Iterable[Any]], Any], constants: list[Expression]
+) -> Expression:
+    return folded(
+        lambda document, variables: function([part(document, variables) for part in constants]),
+        constants,
+    )
+
+
 def variadic(function: Callable[[Iterable[Any]], Any], *, commutative: bool = False) -> Operator:
     """Make an operator from a function of all its operands' values.
 
@@ -144,10 +208,10 @@ def variadic(function: Callable[[Iterable[Any]], Any], *, commutative: bool = Fa
     def operator(operand: Any, scope: Scope) -> Expression:
         parts = [scope.compile(argument) for argument in arguments(operand)]
         if commutative:
-            constants = [part for part in parts if type(part) is Constant]
+            constants: list[Expression] = [part for part in parts if type(part) is Constant]
             parts = [part for part in parts if type(part) is not Constant]
             if len(constants) > 1 and parts:
-                constants = [Constant(function([part.value for part in constants]))]
+                constants = [_folded_call(function, constants)]
             parts += constants
         return folded(
             lambda document, variables: function(part(document, variables) for part in parts),

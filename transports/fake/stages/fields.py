@@ -271,13 +271,14 @@ class Parser:
         elif type(value) is dict:
             self.operator(parts, value)
         else:
+            self.claim(parts)
             if self.including is False:
                 raise CommandFailure(
                     31310,
                     "Invalid $project :: caused by :: Cannot use an expression "
                     f"{'.'.join(parts)} in an exclusion projection",
                 )
-            self.compute(parts, value)
+            self.compute(parts, value, claimed=True)
 
     def decide(self, parts: Parts, *, including: bool) -> None:
         """Let a field decide whether this is an inclusion, or refuse a mixture."""
@@ -319,10 +320,11 @@ class Parser:
             )
         self.compute(parts, value)
 
-    def compute(self, parts: Parts, value: Any) -> None:
+    def compute(self, parts: Parts, value: Any, *, claimed: bool = False) -> None:
         """Take a field with an expression."""
         expression = self._compile(value)
-        self.claim(parts)
+        if not claimed:
+            self.claim(parts)
         self.including = True
         self.entries.append((parts, expression))
 

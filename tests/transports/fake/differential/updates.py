@@ -189,7 +189,7 @@ def pipeline_update(c: Chooser) -> list[Document]:
         stage = c.pick(tuple(_STAGES))
         made.append({stage: _STAGES[stage](c)})
     if c.chance(2):
-        made.append({c.pick(("$match", "$foo", "$limit")): {}})
+        made.append(c.pick(({"$match": {}}, {"$limit": 1}, {"$foo": 1})))
     return made
 
 
