@@ -251,6 +251,36 @@ def test_a_child_that_unwinds_the_parents_stack_leaves_the_parent_alone(
     run_script(_UNWINDS, f"{scheme}:///forked", tmp_path=tmp_path)
 
 
+_OUTLIVES = """
+import asyncio, os, sys, tempfile
+from transports import open_transport
+
+async def main():
+    reading, writing = os.pipe()
+    async with open_transport(sys.argv[1]) as transport:
+        await transport.database["things"].insert_one({})
+        pid = os.fork()
+        if not pid:
+            os.close(writing)
+            os.read(reading, 1)
+            os._exit(0)
+    assert os.listdir(tempfile.gettempdir()) == []
+    assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+    os.close(writing)
+    assert os.waitpid(pid, 0)[1] == 0
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+@pytest.mark.parametrize("scheme", ["fake", "embedded"])
+def test_closing_does_not_wait_for_a_child_that_goes_on(
+    mongod_uri: str, scheme: str, tmp_path: Any
+) -> None:
+    run_script(_OUTLIVES, f"{scheme}:///forked", tmp_path=tmp_path)
+
+
 def run_script(script: str, *arguments: str, tmp_path: Any) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, *arguments],
