@@ -22,6 +22,7 @@ from transports.fake.errors import (
 )
 from transports.fake.indexes import Index
 from transports.fake.storage import Collection
+from transports.fake.text.tokens import is_known
 from transports.fake.values import Document, bson_type, is_number
 
 _INVALID_OPTION: Final = 197
@@ -84,6 +85,7 @@ def normalised(collection: Collection, spec: Any, place: int) -> Document:
     _check_reserved_names(spec)
     _check_expiry(spec)
     _check_partial(spec)
+    _check_text(spec)
     return _stored(collection, spec)
 
 
@@ -224,6 +226,12 @@ def _check_expiry(spec: Document) -> None:
             CANNOT_CREATE_INDEX,
             f"TTL indexes are single-field indexes, compound indexes do not support TTL. {shown}",
         )
+
+
+def _check_text(spec: Document) -> None:
+    language = spec.get("default_language", "english")
+    if "text" in spec["key"].values() and (type(language) is not str or not is_known(language)):
+        raise _error({**spec, "v": 2}, "default_language is not valid")
 
 
 def _check_partial(spec: Document) -> None:

@@ -8,7 +8,7 @@ Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation/meta/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from transports.fake.errors import CommandFailure
@@ -49,6 +49,17 @@ def kept(before: Document, after: Document) -> Document:
 def value(document: Document, kind: str) -> Any:
     """Return one kind of a document's metadata, `MISSING` if there is none."""
     return document.get(KEY, {}).get(kind, MISSING)
+
+
+def shown(document: Document, parts: Sequence[str], metadatum: Any) -> Document:
+    """Return a document with a piece of metadata at a path, if there is any."""
+    if metadatum is MISSING:
+        return document
+    name, rest = parts[0], parts[1:]
+    inner = document.get(name)
+    if rest:
+        metadatum = shown(inner if type(inner) is dict else {}, rest, metadatum)
+    return {**document, name: metadatum}
 
 
 def stripped(documents: Iterable[Document]) -> Iterator[Document]:

@@ -97,12 +97,17 @@ def nearest(view: CollectionView, near: Near) -> list[tuple[float, Any, Candidat
     return found
 
 
-def check_text_index(view: CollectionView | None, query: Document) -> None:
+def check_text_index(view: CollectionView | None, query: Document, namespace: str = "") -> None:
     """Refuse a text search where no text index is.
 
     Raises:
         CommandFailure: 27 IndexNotFound.
     """
+    if "$text" in query and view is None and namespace:
+        raise CommandFailure(
+            INDEX_NOT_FOUND,
+            f"text index required for $text query (no such collection '{namespace}')",
+        )
     if "$text" in query and (
         view is None
         or not any("_fts" in index.pattern for index in view.collection.indexes.values())

@@ -14,13 +14,15 @@ from typing import Any, Final
 
 from bson import Int64, ObjectId
 
+from transports.fake import metadata
 from transports.fake.collation import Collation
-from transports.fake.errors import BAD_VALUE, CommandFailure, unsupported
+from transports.fake.errors import BAD_VALUE, CommandFailure
 from transports.fake.expressions.names import check_path
 from transports.fake.paths import Parts, array_index
 from transports.fake.values import MISSING, Document, as_decimal, is_number, sort_key
 
 _PARALLEL: Final = "cannot sort with keys that are parallel arrays"
+_SORTABLE_METADATA: Final = ("textScore", "geoNearDistance", "randVal")
 _EMPTY_ARRAY: Final = (0, 0)
 _NULL: Final = (5, 0)
 
@@ -73,11 +75,15 @@ def _key_values(value: Any, parts: Parts, at: int) -> list[Any]:
 
 
 def _keys(spec: Mapping[str, Any]) -> list[tuple[Parts, bool]]:
-    keys = []
+    keys: list[tuple[Parts, bool]] = []
     for path, way in spec.items():
         if type(way) is dict:
-            if "$meta" in way:
-                raise unsupported("sorting by $meta")
+            if list(way) == ["$meta"]:
+                kind = way["$meta"]
+                if kind not in _SORTABLE_METADATA:
+                    raise CommandFailure(17312, f"Illegal $meta sort: {kind}")
+                keys.append(((metadata.KEY, kind), kind == "textScore"))
+                continue
             raise CommandFailure(17312, "$meta is the only expression supported by $sort right now")
         number = _truncated(way) if is_number(way) else 0
         if number not in (1, -1):

@@ -12,7 +12,13 @@ from typing import Any, Final
 from transports.fake.errors import CommandFailure, unsupported
 from transports.fake.paths import split
 from transports.fake.text.query import TextQuery
-from transports.fake.text.tokens import LANGUAGES, OTHER_LANGUAGES, terms, without_diacritics
+from transports.fake.text.tokens import (
+    canonical,
+    is_known,
+    language_of,
+    terms,
+    without_diacritics,
+)
 from transports.fake.values import Document
 
 _WILDCARD: Final = "$**"
@@ -44,7 +50,7 @@ class _Walker:
         self._weights = {split(name): weight for name, weight in weights.items()}
         self._prefixes = {path[:end] for path in self._weights for end in range(len(path))}
         self._override: str = spec["language_override"]
-        self.default_language: str = LANGUAGES.get(spec["default_language"].lower(), "english")
+        self.default_language = canonical(spec["default_language"])
 
     def walk(self, node: Document, path: tuple[str, ...], language: str) -> Iterator[Piece]:
         """Yield the pieces below a document."""
@@ -74,11 +80,9 @@ class _Walker:
                 _OVERRIDE_NOT_STRING,
                 "found language override field in document with non-string type",
             )
-        if named.lower() in OTHER_LANGUAGES:
-            return named.lower()
-        if named.lower() not in LANGUAGES:
+        if not is_known(named):
             raise CommandFailure(_OVERRIDE_UNSUPPORTED, f"language override unsupported: {named}")
-        return LANGUAGES[named.lower()]
+        return canonical(named)
 
 
 def check_languages(document: Document, spec: Document) -> None:
@@ -147,7 +151,7 @@ class TextSearch:
 
 def search(query: TextQuery, document: Document, spec: Document) -> float | None:
     """Return the score of a document; None if the search does not find it."""
-    language = LANGUAGES.get(spec["default_language"].lower(), "english")
+    language = language_of(spec["default_language"])
     wanted = query.terms(language)
     found = list(pieces(document, spec))
     points = score(found, wanted)

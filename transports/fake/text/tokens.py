@@ -38,6 +38,16 @@ _NOT_INDEXED: Final = """
 _STOP_WORDS: Final = frozenset(_NOT_INDEXED.split())
 
 
+def is_known(language: str) -> bool:
+    """Tell whether a server knows the language."""
+    return language.lower() in LANGUAGES or language.lower() in OTHER_LANGUAGES
+
+
+def canonical(language: str) -> str:
+    """Return the name that `terms` takes of a language that a server knows."""
+    return LANGUAGES.get(language.lower(), language.lower())
+
+
 def language_of(name: str) -> str:
     """Return the language of a name or code.
 
@@ -107,7 +117,12 @@ def _stem(word: str, language: str) -> str:
 def terms(
     text: str, language: str, *, case_sensitive: bool = False, diacritic_sensitive: bool = False
 ) -> Iterator[str]:
-    """Yield the terms of a text, in order, repeated as often as they stand there."""
+    """Yield the terms of a text, in order, repeated as often as they stand there.
+
+    Raises:
+        CommandFailure: 238 for a language whose words the fake does not know.
+    """
+    language = language_of(language)
     for word in _words(text, language):
         lower = word.lower()
         if language == _ENGLISH and lower in _STOP_WORDS:
