@@ -2,7 +2,8 @@
 
 =============================  =========  ========================================================
 ``ODM_PROXY_MONGODB_URI``      required   where MongoDB is; no credentials needed with MONGODB-AWS
-``ODM_PROXY_MAX_POOL_SIZE``    4          connections per server and execution environment
+``ODM_PROXY_MAX_POOL_SIZE``    4          connections per server and process (an execution environment
+                                          has one, on Managed Instances several)
 ``ODM_PROXY_MAX_IDLE_TIME_MS`` 60000      idle connections are closed after this (Atlas's advice)
 ``ODM_PROXY_SERVER_SELECTION_TIMEOUT_MS``  5000  how long to look for a server before saying so
 ``ODM_PROXY_STAGING``          odm_proxy.staging  collection for bodies too large for one invoke
@@ -35,8 +36,9 @@ class FunctionSettings:
 
     Attributes:
         mongodb_uri: where MongoDB is. Never printed.
-        max_pool_size: connections per server; the connections a deployment sees are at most
-            reserved concurrency x (max_pool_size + 1 for monitoring).
+        max_pool_size: connections per server and process; the connections a server sees are at
+            most reserved concurrency x (max_pool_size + 1 for monitoring), on Managed Instances
+            environments x processes x (max_pool_size + 1).
         max_idle_time_ms: idle connections are closed after this many milliseconds.
         server_selection_timeout_ms: how long a command waits for its server.
         staging: ``"database.collection"`` for bodies that are too large for one invoke.
