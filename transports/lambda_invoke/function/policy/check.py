@@ -270,12 +270,11 @@ class _Check:
         if element.type == ARRAY:
             check_pipeline(self._scope, element, self._database)
         elif element.type == DOCUMENT:
-            changes = elements(self._scope.data, element.start, element.end)
-            if not changes or changes[0].name[:1] != b"$":
-                return  # a replacement
-            for change in changes:
+            for change in elements(self._scope.data, element.start, element.end):
                 if change.name[:1] == b"$":
                     self._scope.operator(change.name)
+                elif change.start == element.start + len(change.name) + 6:
+                    return  # the first name tells: a replacement
                 if change.name == b"$pull":
                     self._scope.evaluated(change)
 

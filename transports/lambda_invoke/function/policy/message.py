@@ -14,6 +14,7 @@ https://bsonspec.org/spec.html
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,9 +26,9 @@ INT32, INT64 = 0x10, 0x12
 MAX_DEPTH = 180
 """Levels of nesting that are looked at; a server stores no document of more than 180."""
 
-MAX_FIELDS = 100_000
-"""Fields of one document, and documents of one sequence, that are looked at: 48 MB hold millions,
-and remembering where each lies takes a hundred times their bytes. A server takes as many writes."""
+MAX_FIELDS = 1000
+"""Fields whose places are remembered: of a command, a statement, a stage. None has a hundred; 48 MB
+hold millions, which are looked at one by one and forgotten."""
 
 _MORE_TO_COME = 2
 _BODY, _SEQUENCE = 0, 1
@@ -130,17 +131,16 @@ def read(message: Data) -> Message:
     return Message(message, start, fields, sequences)
 
 
-def elements(data: Data, start: int, limit: int | None = None) -> list[Element]:
-    """Return the fields of the document at *start*, which must end before *limit*.
+def elements(data: Data, start: int, limit: int | None = None) -> Iterator[Element]:
+    """Yield the fields of the document at *start*, which must end before *limit*.
 
     Raises:
         Violation: it is malformed.
     """
     end = _end(data, start, len(data) if limit is None else limit) - 1
-    if end < start + 4 or data[end]:
+    if data[end]:
         raise Violation("takes no malformed BSON")
     position = start + 4
-    found = []
     try:
         while position < end:
             kind = data[position]
@@ -161,42 +161,38 @@ def elements(data: Data, start: int, limit: int | None = None) -> list[Element]:
             name = data[position + 1 : name_end]
             if name.__class__ is not bytes:
                 name = bytes(name)
-            found.append(Element(name, kind, value, following))
+            yield Element(name, kind, value, following)
             position = following
-            if len(found) > MAX_FIELDS:
-                raise Violation(f"takes no more than {MAX_FIELDS:,} fields in one document")
     except (ValueError, KeyError, struct.error):  # no end of a string, an unknown type, cut off
         raise Violation("takes no malformed BSON") from None
-    return found
 
 
 def fields_of(data: Data, start: int, limit: int | None = None) -> dict[bytes, Element]:
     """Return the fields of the document at *start* by name.
 
     Raises:
-        Violation: it is malformed, or a field occurs twice.
+        Violation: it is malformed, a field occurs twice, or there are more than `MAX_FIELDS`.
     """
-    found = elements(data, start, limit)
-    fields = {element.name: element for element in found}
-    if len(fields) != len(found):
-        raise Violation("takes no field twice in one document")
+    fields: dict[bytes, Element] = {}
+    for element in elements(data, start, limit):
+        if element.name in fields:
+            raise Violation(f"takes no field twice: {shown(element.name)}")
+        if len(fields) == MAX_FIELDS:
+            raise Violation(f"takes no more than {MAX_FIELDS} fields here")
+        fields[element.name] = element
     return fields
 
 
-def documents(data: Data, start: int, end: int) -> list[tuple[int, int]]:
-    """Return where the documents of a sequence begin and end.
+def documents(data: Data, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield where the documents of a sequence begin and end.
 
     Raises:
         Violation: they do not fill it.
     """
-    found = []
     while start < end:
         following = _end(data, start, end)
-        found.append((start, following))
+        yield start, following
         start = following
-        if len(found) > MAX_FIELDS:
-            raise Violation(f"takes no more than {MAX_FIELDS:,} documents in one sequence")
-    return found
 
 
 def text(data: Data, element: Element, what: str) -> str:

@@ -10,7 +10,6 @@ from transports.lambda_invoke.function.policy.message import (
     ARRAY,
     DOCUMENT,
     MAX_DEPTH,
-    MAX_FIELDS,
     Data,
     Element,
     elements,
@@ -21,8 +20,9 @@ from transports.lambda_invoke.function.policy.refusal import Violation, shown
 from transports.lambda_invoke.function.policy.rules import EVERY, Rules
 
 # A key that begins with "$" is, in the bytes, the type of its value, the name, and a zero byte.
-# Other bytes may look so too: then the documents are walked.
-_MAY_BE_OPERATOR = re.compile(rb"[^\x00](\$[^\x00]*)\x00")
+# Other bytes may look so too: then the documents are walked. Neither a type nor "$" can stand in a
+# name, so no match hides another, and the time is linear in the length whatever the bytes are.
+_MAY_BE_OPERATOR = re.compile(rb"[\x01-\x13\x7f\xff](\$[A-Za-z0-9_*]++)\x00")
 _LITERALS = (b"$literal", b"$const")
 
 
@@ -91,15 +91,12 @@ class Scope:
         Whatever looks like an operator counts as one: it may stand in a filter, an expression or
         a place that this release does not know. Only what ``$literal`` holds is data.
         """
-        if element.type in (DOCUMENT, ARRAY):
-            self.evaluated_document(element.start, element.end)
-
-    def evaluated_document(self, start: int, end: int) -> None:
-        """Do what `evaluated` says for the document between *start* and *end*."""
+        if element.type not in (DOCUMENT, ARRAY):
+            return
         operators = self.rules.operators
-        for match in _MAY_BE_OPERATOR.finditer(self.data, start, end):
+        for match in _MAY_BE_OPERATOR.finditer(self.data, element.start, element.end):
             if match[1] not in operators:
-                self._walk(start, end)
+                self._walk(element.start, element.end)
                 return
 
     def operator(self, name: bytes) -> None:
@@ -119,18 +116,21 @@ class Scope:
             raise Violation(f"allows no {shown(name)} here")
 
     def _walk(self, start: int, end: int) -> None:
-        waiting = [(start, end, 0)]
-        while waiting:
-            begin, stop, depth = waiting.pop()
-            if depth > MAX_DEPTH:
-                raise Violation(f"takes no more than {MAX_DEPTH} levels of nesting")
-            found = elements(self.data, begin, stop)
-            for name, kind, value, after in found:
-                if name[:1] == b"$":
-                    self.operator(name)
-                    if name in _LITERALS and len(found) == 1:
-                        continue
-                if kind in (DOCUMENT, ARRAY):
-                    waiting.append((value, after, depth + 1))
-            if len(waiting) > MAX_FIELDS:
-                raise Violation(f"takes no more than {MAX_FIELDS:,} values to look into")
+        """Look at every key, however many: it takes memory for the depth alone."""
+        open_documents = [(start, end, elements(self.data, start, end))]
+        while open_documents:
+            begin, stop, remaining = open_documents[-1]
+            element = next(remaining, None)
+            if element is None:
+                open_documents.pop()
+                continue
+            name, kind, value, after = element
+            if name[:1] == b"$":
+                self.operator(name)
+                alone = value == begin + len(name) + 6 and after == stop - 1
+                if name in _LITERALS and alone:
+                    continue
+            if kind in (DOCUMENT, ARRAY):
+                if len(open_documents) > MAX_DEPTH:
+                    raise Violation(f"takes no more than {MAX_DEPTH} levels of nesting")
+                open_documents.append((value, after, elements(self.data, value, after)))
