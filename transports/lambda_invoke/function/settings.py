@@ -2,8 +2,8 @@
 
 =============================  =========  ========================================================
 ``ODM_PROXY_MONGODB_URI``      required   where MongoDB is; no credentials needed with MONGODB-AWS
-``ODM_PROXY_MAX_POOL_SIZE``    4          connections per server and process (an execution environment
-                                          has one, on Managed Instances several)
+``ODM_PROXY_MAX_POOL_SIZE``    4          connections per server and process, of which environments
+                                          have one, on Managed Instances several
 ``ODM_PROXY_MAX_IDLE_TIME_MS`` 60000      idle connections are closed after this (Atlas's advice)
 ``ODM_PROXY_SERVER_SELECTION_TIMEOUT_MS``  5000  how long to look for a server before saying so
 ``ODM_PROXY_STAGING``          odm_proxy.staging  collection for bodies too large for one invoke
