@@ -29,8 +29,9 @@ NO_PRIMARY_MAX_AGE_S = 0.5
 """While no member takes writes nothing else would tell of the next primary: drivers ask again
 after ``minHeartbeatFrequencyMS``, which is this."""
 
-MEMBER_DOWN_MAX_AGE_S = 10.0
-"""A member that cannot be asked may come back unnoticed: ``heartbeatFrequencyMS``."""
+MEMBER_DOWN_MAX_AGE_S = 1.0
+"""A member that cannot be asked may come back unnoticed. Drivers ask every ten seconds, which is how
+often the backend is asked then; but every half second while something waits for that member."""
 
 Follow = Callable[[Deployment], Awaitable[None]]
 _Described = tuple[int, Deployment]  # how many doubts had been raised when it was asked for

@@ -67,14 +67,14 @@ async def transport(service: LocalLambda) -> AsyncIterator[Transport]:
     url = f"lambda://{FUNCTION}/t{uuid4().hex}?endpoint={service.endpoint_url}"
     async with open_transport(url) as opened:
         yield opened
+        await settle(opened.client)
 
 
 @pytest.fixture
 def replica_set(three_members: ReplicaSet) -> Iterator[ReplicaSet]:
     """The set of three, whole before and after.
 
-    A test asks for it last: it is made whole before the clients close, which would else leave
-    handshakes with what is not there.
+    A test asks for it last: it is made whole before the clients close.
     """
     yield three_members
     for member in three_members.members:
@@ -91,6 +91,22 @@ async def direct(three_members: ReplicaSet) -> AsyncIterator[AsyncMongoClient[Do
         three_members.uri, serverSelectionTimeoutMS=5000
     ) as client:
         yield client
+        await settle(client)
+
+
+async def settle(client: AsyncMongoClient[Document]) -> None:
+    """Wait until *client* has met every server again.
+
+    PyMongo Async leaves a socket behind when it is closed while one of its monitors connects, which
+    is what they do as long as a server is away.
+    """
+    for name in ("member0", "member1", "member2"):
+        preference = Nearest(tag_sets=[{"name": name}])
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                with suppress(AutoReconnect):
+                    await client.admin.command("ping", read_preference=preference)
+                    break
 
 
 # --- what is acknowledged is there, once ---
