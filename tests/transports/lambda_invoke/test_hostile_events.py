@@ -61,7 +61,12 @@ def app(mongod_uri: str, request: pytest.FixtureRequest) -> Iterator[ModuleType]
         patch.setenv("ODM_PROXY_MONGODB_URI", mongod_uri)
         from transports.lambda_invoke.function import app
 
-        made = FunctionSettings(mongodb_uri=mongod_uri, max_pool_size=1, policy=request.param)
+        made = FunctionSettings(
+            mongodb_uri=mongod_uri,
+            max_pool_size=1,
+            policy=request.param,
+            staging="hostile.staging",  # what is staged here and never fetched is nobody else's
+        )
         proxy = app.Proxy(made)
         patch.setattr(app, "_proxy", proxy)
         yield app

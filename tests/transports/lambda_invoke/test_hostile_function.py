@@ -238,10 +238,7 @@ async def test_a_message_that_cannot_be_read_here_is_sent_as_it_is(message: byte
     assert received[1] == b64encode(message).decode()
 
 
-async def test_giving_up_what_cannot_be_read_is_still_giving_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("transports.lambda_invoke.backend._CANCEL_AFTER_S", 0.0)
+async def test_giving_up_what_cannot_be_read_is_still_giving_up() -> None:
     arrived, released = asyncio.Event(), asyncio.Event()
 
     async def answer(_request: web.Request) -> web.Response:
