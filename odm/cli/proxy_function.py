@@ -16,6 +16,7 @@ NAME = "db-proxy"
 URI_VARIABLE = "ODM_PROXY_MONGODB_URI"
 POLICY_VARIABLE = "ODM_PROXY_POLICY"
 REGION = "us-east-1"
+_EVERY_DATABASE = '{"databases": ["*"], "commands": {"allow": ["dropDatabase"]}}'
 _HANDLER = "transports.lambda_invoke.function.app.handler"
 
 
@@ -64,10 +65,13 @@ def _is_file(policy: str) -> bool:
 
 
 def default_policy(mongodb_uri: str) -> str:
-    """Return the policy for this machine: the URI's database, or every one where it names none."""
+    """Return the policy for this machine: the URI's database, or every one where it names none.
+
+    There, tests make databases of their own (`odm.pytest_plugin`) and drop them.
+    """
     from transports.lambda_invoke.function.policy import database_of
 
-    return "readWrite" if database_of(mongodb_uri) else '{"databases": ["*"]}'
+    return "readWrite" if database_of(mongodb_uri) else _EVERY_DATABASE
 
 
 def policy_in_force(function: FunctionConfiguration) -> str:

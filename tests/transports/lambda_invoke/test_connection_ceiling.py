@@ -48,7 +48,7 @@ async def callers(uri: str, app_name: str) -> AsyncIterator[tuple[LocalLambda, l
         code=(ROOT,),
         environment={
             "ODM_PROXY_MONGODB_URI": f"{uri}{separator}appName={app_name}",
-            "ODM_PROXY_POLICY": '{"databases": ["*"]}',
+            "ODM_PROXY_POLICY": "unrestricted",
             "ODM_PROXY_MAX_POOL_SIZE": str(POOL),
         },
         memory_size_mb=256,
