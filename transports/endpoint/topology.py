@@ -30,7 +30,7 @@ NO_PRIMARY_MAX_AGE_S = 0.5
 after ``minHeartbeatFrequencyMS``, which is this."""
 
 MEMBER_DOWN_MAX_AGE_S = 1.0
-"""A member that cannot be asked may come back unnoticed. Drivers ask every ten seconds, which is how
+"""A member that cannot be asked may come back unnoticed. Drivers ask every ten seconds, and so
 often the backend is asked then; but every half second while something waits for that member."""
 
 Follow = Callable[[Deployment], Awaitable[None]]
