@@ -170,6 +170,8 @@ def section_zero(message: bytes) -> Mapping[str, Any]:
             break
         if kind == 0:
             body = message[position + 1 : position + 1 + size]
-            return bson.decode(body, DEFAULT_RAW_BSON_OPTIONS)
+            command = bson.decode(body, DEFAULT_RAW_BSON_OPTIONS)
+            len(command)  # reads its fields, here where what is malformed is expected
+            return command
         position += 1 + size
     raise ValueError("the message has no section of kind 0")
