@@ -16,7 +16,9 @@ NAME = "db-proxy"
 URI_VARIABLE = "ODM_PROXY_MONGODB_URI"
 POLICY_VARIABLE = "ODM_PROXY_POLICY"
 REGION = "us-east-1"
-_EVERY_DATABASE = '{"databases": ["*"], "commands": {"allow": ["dropDatabase"]}}'
+EVERY_DATABASE = '{"databases": ["*"], "commands": {"allow": ["dropDatabase"]}}'
+"""A policy for what makes databases of its own and drops them."""
+
 _HANDLER = "transports.lambda_invoke.function.app.handler"
 
 
@@ -71,7 +73,7 @@ def default_policy(mongodb_uri: str) -> str:
     """
     from transports.lambda_invoke.function.policy import database_of
 
-    return "readWrite" if database_of(mongodb_uri) else _EVERY_DATABASE
+    return "readWrite" if database_of(mongodb_uri) else EVERY_DATABASE
 
 
 def policy_in_force(function: FunctionConfiguration) -> str:

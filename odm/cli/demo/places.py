@@ -153,7 +153,9 @@ class Places:
     async def _local_lambda(self, mongodb_uri: str) -> str:
         from transports.local_lambda import LocalLambda
 
-        function = proxy_function.configuration(mongodb_uri, concurrency=self._concurrency)
+        function = proxy_function.configuration(
+            mongodb_uri, concurrency=self._concurrency, policy=proxy_function.EVERY_DATABASE
+        )
         with self._reporter.phase("starting a local Lambda"):
             service = await self._stack.enter_async_context(
                 LocalLambda([function], region=proxy_function.REGION)

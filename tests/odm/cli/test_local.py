@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from odm.cli import proxy_function
 from odm.cli.console import Console
 from odm.cli.local import _Log
 
@@ -101,3 +102,32 @@ def test_one_line_per_invocation_is_its_report(capsys: pytest.CaptureFixture[str
     log = _Log(Console(), everything=False)
     log("a", "0123456789", b"START RequestId: x\nhello\nREPORT RequestId: x\tDuration: 1 ms\tB\t\n")
     assert capsys.readouterr().err == "a 01234567 Duration: 1 ms, B\n"
+
+
+@pytest.mark.parametrize(
+    ("uri", "policy", "in_force"),
+    [
+        ("mongodb://h/cms", None, "readWrite on cms"),
+        ("mongodb://h/?replicaSet=rs", None, "readWrite on *"),
+        ("mongodb://h/cms", "readOnly", "readOnly on cms"),
+        ("mongodb://h/cms", "unrestricted", "unrestricted"),
+    ],
+)
+def test_the_policy_of_the_proxy_function(uri: str, policy: str | None, in_force: str) -> None:
+    function = proxy_function.configuration(uri, policy=policy)
+    assert proxy_function.policy_in_force(function) == in_force
+
+
+def test_the_policy_may_be_a_file_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "policy.json").write_text('{"readOnly": true}')
+    function = proxy_function.configuration("mongodb://h/cms", policy="policy.json")
+    assert proxy_function.policy_in_force(function) == "readOnly on cms"
+
+
+def test_a_policy_that_is_none_is_told_before_anything_is_served(odm_here: OdmHere) -> None:
+    ran = odm_here("local", "--mongodb-uri", "mongodb://h/cms", "--policy", '{"readonly": true}')
+    assert ran.code == 2
+    assert "unknown field 'readonly'" in ran.err

@@ -61,7 +61,7 @@ async def emulator_url(mongod_uri: str, tmp_path: Path) -> AsyncIterator[str]:
         env={
             "PATH": os.environ["PATH"],
             "ODM_PROXY_MONGODB_URI": mongod_uri,
-            "ODM_PROXY_POLICY": '{"databases": ["*"]}',
+            "ODM_PROXY_POLICY": "unrestricted",
             "AWS_LAMBDA_FUNCTION_TIMEOUT": "10",
         },
         stdout=asyncio.subprocess.DEVNULL,
