@@ -6,7 +6,7 @@ Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation-pipelin
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,10 +19,12 @@ from transports.fake.errors import (
     CommandFailure,
     unsupported,
 )
+from transports.fake.expressions import slot_engine
 from transports.fake.expressions.scope import folding
 from transports.fake.matcher import Matcher
 from transports.fake.stages.context import CompiledStages, Context, Run, Stage
 from transports.fake.stages.environment import Environment
+from transports.fake.stages.fields import flag, is_flag
 from transports.fake.stages.output import target_of
 from transports.fake.stages.streams import compile_match
 from transports.fake.stages.table import SOURCES, STAGES, UNSUPPORTED
@@ -36,9 +38,37 @@ _NOT_IN: Final = {
     "$lookup": frozenset({"$out", "$merge"}),
     "$unionWith": frozenset({"$out", "$merge"}),
 }
-_PUSHED_DOWN: Final = frozenset(
-    {"$match", "$sort", "$limit", "$skip", "$project", "$group", "$lookup"}
-)
+
+
+def _always(spec: Any) -> bool:
+    return True
+
+
+def _bucket_runs(spec: Any) -> bool:
+    if type(spec) is not dict:
+        return False
+    return slot_engine.runs(spec.get("groupBy")) and slot_engine.runs_accumulators(
+        spec.get("output", {})
+    )
+
+
+# Stages that the server's other engine runs at the start of a pipeline, and of which kind.
+_PUSHED_DOWN: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "$match": lambda spec: type(spec) is not dict or "$jsonSchema" not in spec,
+    "$sort": _always,
+    "$limit": _always,
+    "$skip": _always,
+    "$project": lambda spec: (
+        type(spec) is dict
+        and not any(is_flag(v) and not flag(v) for v in spec.values())
+        and slot_engine.runs({name: v for name, v in spec.items() if not is_flag(v)})
+    ),
+    "$group": slot_engine.runs_group,
+    "$bucket": _bucket_runs,
+    "$sortByCount": slot_engine.runs,
+    "$lookup": lambda spec: not (type(spec) is dict and "pipeline" in spec),
+}
+_GROUPS: Final = ("$group", "$bucket", "$sortByCount")
 _METADATA: Final = defaultdict(
     frozenset[str],
     {
@@ -132,22 +162,15 @@ def compile_stages(pipeline: Sequence[Any], context: Context, *, done: int = 0) 
         pipeline = pipeline[1:]  # as the server's optimizer does
     stages = []
     pushed_down = context.inside is None
+    for given in pipeline:
+        _check_name(given)
     for position, given in enumerate(pipeline):
-        if type(given) is not dict:
-            raise CommandFailure(
-                TYPE_MISMATCH, "Each element of the 'pipeline' array must be an object"
-            )
-        if len(given) != 1:
-            raise CommandFailure(
-                40323, "A pipeline stage specification object must contain exactly one field."
-            )
         name, spec = next(iter(given.items()))
         _check_place(name, spec, position, len(pipeline), context)
-        pushed_down = (
-            pushed_down and name in _PUSHED_DOWN and not (type(spec) is dict and "pipeline" in spec)
-        )
+        pushed_down = pushed_down and name in _PUSHED_DOWN and _PUSHED_DOWN[name](spec)
         here = pushed_down and not _unwinds_next(pipeline, position)
-        stages.append(_stage(name, spec, replace(context, pushed_down=here)))
+        slots = here and name in _GROUPS
+        stages.append(_stage(name, spec, replace(context, pushed_down=here, slots=slots)))
 
     del stages[:done]
 
@@ -158,6 +181,23 @@ def compile_stages(pipeline: Sequence[Any], context: Context, *, done: int = 0) 
         return iter(documents)
 
     return run
+
+
+def _check_name(stage: Any) -> None:
+    """Refuse what is no stage at all: the server looks at all names first."""
+    if type(stage) is not dict:
+        raise CommandFailure(
+            TYPE_MISMATCH, "Each element of the 'pipeline' array must be an object"
+        )
+    if len(stage) != 1:
+        raise CommandFailure(
+            40323, "A pipeline stage specification object must contain exactly one field."
+        )
+    name = next(iter(stage))
+    if not name:
+        raise CommandFailure(FAILED_TO_PARSE, "A pipeline stage needs a name")
+    if name not in STAGES and name not in SOURCES and name not in UNSUPPORTED:
+        raise CommandFailure(40324, f"Unrecognized pipeline stage name: '{name}'")
 
 
 def _unwinds_next(pipeline: Sequence[Any], position: int) -> bool:
@@ -203,8 +243,4 @@ def _stage(name: str, spec: Any, context: Context) -> Stage:
         return stage
     if name in SOURCES:
         return lambda documents, run: run.env.source(name, spec)
-    if name in UNSUPPORTED:
-        raise unsupported(f"the aggregation stage {name}")
-    if not name:
-        raise CommandFailure(FAILED_TO_PARSE, "A pipeline stage needs a name")
-    raise CommandFailure(40324, f"Unrecognized pipeline stage name: '{name}'")
+    raise unsupported(f"the aggregation stage {name}")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any, Final
 
-from bson import Int64, ObjectId
+from bson import Decimal128, Int64, ObjectId
 
 from transports.fake import metadata
 from transports.fake.collation import Collation
@@ -117,7 +117,9 @@ def _check_parallel(node: Any, paths: list[Parts]) -> None:
 
 def _truncated(way: Any) -> int:
     number = as_decimal(way)
-    return int(number) if number.is_finite() and abs(number) < 10 else 0
+    if not number.is_finite() or abs(number) >= 10:
+        return 0
+    return 0 if type(way) is Decimal128 and number != int(number) else int(number)
 
 
 _INTEGERS: Final = frozenset({int, Int64})

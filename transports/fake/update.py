@@ -80,6 +80,8 @@ class Update:
             return document
         key = document.get("_id", MISSING)
         new = updated.get("_id", MISSING)
+        if self.is_replacement and not inserting:
+            check_id(new)
         if key is not MISSING and (new is MISSING or not equal(new, key)):
             raise CommandFailure(
                 IMMUTABLE_FIELD,
@@ -288,7 +290,9 @@ def _array_filters(
         except CommandFailure as failure:
             failure.message = f"Error parsing array filter :: caused by :: {failure.message}"
             raise
-        names = list(dict.fromkeys(() if never_matches(given) else _top_names(given)))
+        names = list(
+            dict.fromkeys(() if never_matches(given) and len(given) == 1 else _top_names(given))
+        )
         if not names:
             raise CommandFailure(
                 FAILED_TO_PARSE,
@@ -448,7 +452,8 @@ def seed_upsert(matcher: Matcher, update: Update) -> Document:
             raise CommandFailure(ILLEGAL_OPERATION, "Cannot call setValue on the root object")
         _put(seed, split(path), deep_copy(value))
     document = _id_first(update.apply(seed, None, inserting=True))
-    if not update.is_replacement and "_id" not in seed and type(document.get("_id")) is list:
+    from_operators = not update.is_replacement and not update.is_pipeline
+    if type(document.get("_id")) is list and not (from_operators and "_id" in seed):
         raise CommandFailure(
             NOT_SINGLE_VALUE_FIELD,
             "After applying the update to the document, the field '_id' was found to be an array "

@@ -124,6 +124,9 @@ def run_distinct(operation: Operation) -> Document:
 def _values(node: Any, parts: tuple[str, ...]) -> Iterator[Any]:
     """Yield the values at a path, going into arrays on the way and at its end."""
     for depth, part in enumerate(parts):
+        if type(node) is dict and len(parts) > depth + 1 and ".".join(parts[depth:]) in node:
+            node = node[".".join(parts[depth:])]
+            break
         if type(node) is list:
             index = array_index(part)
             if 0 <= index < len(node):

@@ -19,7 +19,7 @@ from transports.fake.namespaces import check_writable, collection_name
 from transports.fake.operation import Operation, Waiting
 from transports.fake.plan import candidates, check_text_index
 from transports.fake.statements import Statements, until_free
-from transports.fake.values import Document
+from transports.fake.values import Document, as_decimal, is_number
 from transports.fake.writes import refuse_view, remove_document
 
 _FIELDS: Final = {
@@ -54,7 +54,9 @@ def run_delete(operation: Operation) -> Waiting:
     statements = Statements(operation, len(deletes))
     for delete in deletes:
         check_fields("delete.deletes", delete, _FIELDS, ("q", "limit"))
-        if whole(delete["limit"]) not in (0, 1):
+        if not is_number(delete["limit"]):
+            delete["limit"] = 0  # as the server reads it
+        if as_decimal(delete["limit"]) not in (0, 1):
             raise CommandFailure(
                 FAILED_TO_PARSE,
                 f"The limit field in delete objects must be 0 or 1. Got {delete['limit']}",

@@ -101,7 +101,7 @@ def _projection(
     """Return what shows a document as ``fields`` asks for it; also check ``sort``."""
     command = operation.command
     fields = command.get("fields")
-    if command.get("sort") and not is_id_query(query):
+    if command.get("sort") and (fields or not is_id_query(query)):
         compile_sort(command["sort"], collation)
     project = compile_projection(
         fields or {}, collation=collation, let=operation.variables(), now=operation.now

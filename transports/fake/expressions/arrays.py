@@ -22,6 +22,7 @@ from transports.fake.expressions.scope import (
     check_count,
     fixed,
     folded,
+    folding,
     is_nullish,
     named_arguments,
     variadic,
@@ -406,7 +407,8 @@ def _n_of(name: str, choose: Callable[[list[Any], int, Scope], list[Any]]) -> Op
             not_an_object=5787801 if name in ("$firstN", "$lastN") else 5787900,
             unknown=5787901,
         )
-        source, count = scope.compile(given["input"]), scope.compile(given["n"])
+        with folding(fails=False):  # the server folds nothing in here
+            source, count = scope.compile(given["input"]), scope.compile(given["n"])
 
         def chosen(document: Document, variables: Variables) -> Any:
             n = check_n(name, count(document, variables))
@@ -415,7 +417,7 @@ def _n_of(name: str, choose: Callable[[list[Any], int, Scope], list[Any]]) -> Op
                 raise CommandFailure(5788200, "Input must be an array")
             return choose(value, n, scope)
 
-        return folded(chosen, [source, count])
+        return chosen
 
     operator.__doc__ = f"``{name}``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/{name[1:]}-array-element/."
     return operator

@@ -20,6 +20,7 @@ from transports.fake.errors import (
 from transports.fake.expressions.names import check_path
 from transports.fake.expressions.operators import OPERATORS, UNSUPPORTED
 from transports.fake.expressions.scope import Constant, Expression, Scope, Variables
+from transports.fake.expressions.slot_engine import with_codes
 from transports.fake.paths import Parts, expression_value
 from transports.fake.values import MISSING, Document
 
@@ -33,17 +34,20 @@ def compile_expression(
     variables: Iterable[str] = (),
     collation: Collation | None = None,
     current: bool = False,
+    slots: bool = False,
 ) -> Expression:
     """Compile an expression into ``f(document, variables)``.
 
     The result is a value or `MISSING`. ``variables`` holds ``NOW`` and the user's names (no
     dollars); their names must be known when compiling. With ``current``, field paths start at
-    the variable ``CURRENT`` instead of the document.
+    the variable ``CURRENT`` instead of the document; with ``slots``, it fails with the codes of the
+    server's other engine.
 
     Raises:
         CommandFailure: 168 for an unknown operator, 17276 for an undefined variable, …
     """
-    return compile_in(expression, Scope(compile_in, frozenset(variables), collation, current))
+    scope = Scope(compile_in, frozenset(variables), collation, current, slots)
+    return compile_in(expression, scope)
 
 
 def compile_in(expression: Any, scope: Scope) -> Expression:
@@ -159,7 +163,8 @@ def compile_operator(name: str, operand: Any, scope: Scope) -> Expression:
         if name in UNSUPPORTED:
             raise unsupported(f"the expression {name}")
         raise CommandFailure(INVALID_PIPELINE_OPERATOR, f"Unrecognized expression '{name}'")
-    return operator(operand, scope)
+    compiled = operator(operand, scope)
+    return with_codes(name, compiled) if scope.slots else compiled
 
 
 def _array(expression: list[Any], scope: Scope) -> Expression:

@@ -57,6 +57,8 @@ def _of_day(at: Moment) -> int:
 
 def add(milliseconds: int, unit: str, amount: int, zone: TimeZone) -> int:
     """Return the instant ``amount`` units later; days and longer ones by the wall clock."""
+    if milliseconds < 0 and milliseconds % 1000 and unit != "millisecond":
+        milliseconds -= 1000  # so does the server, before 1970
     if unit in MONTHS:
         at = zone.local(milliseconds)
         months = at.year * 12 + at.month - 1 + amount * MONTHS[unit]

@@ -167,7 +167,7 @@ def _field(
         )
     if (least is not None and number < least) or (most is not None and number > most):
         raise CommandFailure(
-            40523,
+            31095 if name == "isoWeekYear" else 40523,
             f"'{name}' must evaluate to an integer in the range {least} to {most}, found {number}",
         )
     if not wide and not -32768 <= number <= 32767:
@@ -175,6 +175,18 @@ def _field(
             31034, f"'{name}' must evaluate to a value in the range [-32768, 32767], found {number}"
         )
     return number
+
+
+def _fields(*given: tuple[str, Any]) -> list[int] | None:
+    """Return parts, None as soon as one is null: what is after it is not looked at."""
+    found = []
+    for name, value in given:
+        most = 9999 if name in ("year", "isoWeekYear") else None
+        number = _field(name, value, most and 1, most, wide=name in ("second", "millisecond"))
+        if number is None:
+            return None
+        found.append(number)
+    return found
 
 
 def date_from_parts(
@@ -192,31 +204,28 @@ def date_from_parts(
     timezone: Any = "UTC",
 ) -> Any:
     """``$dateFromParts``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/dateFromParts/."""
-    zone = zone_of(timezone)
-    clock = [
-        _field("hour", hour),
-        _field("minute", minute),
-        _field("second", second, wide=True),
-        _field("millisecond", millisecond, wide=True),
-    ]
-    if year is not False:
-        day_parts = [_field("year", year, 1, 9999), _field("month", month), _field("day", day)]
-    else:
-        day_parts = [
-            _field("isoWeekYear", isoWeekYear, 1, 9999),
-            _field("isoWeek", isoWeek),
-            _field("isoDayOfWeek", isoDayOfWeek),
-        ]
-    if zone is None or any(is_nullish(part) for part in (*clock, *day_parts)):
+    clock = _fields(
+        ("hour", hour), ("minute", minute), ("second", second), ("millisecond", millisecond)
+    )
+    zone = None if clock is None else zone_of(timezone)
+    if clock is None or zone is None:
         return None
-    first, second_part, third = (int(part or 0) for part in day_parts)
+    if year is not False:
+        day_parts = _fields(("year", year), ("month", month), ("day", day))
+    else:
+        day_parts = _fields(
+            ("isoWeekYear", isoWeekYear), ("isoWeek", isoWeek), ("isoDayOfWeek", isoDayOfWeek)
+        )
+    if day_parts is None:
+        return None
+    first, second_part, third = day_parts
     if year is not False:
         carry, month_index = divmod(second_part - 1, 12)
         days = days_from_civil(first + carry, month_index + 1, 1) + third - 1
     else:
         fourth = days_from_civil(first, 1, 4)
         days = fourth - (fourth + 3) % 7 + (second_part - 1) * 7 + third - 1
-    h, m, s, ms = (int(part or 0) for part in clock)
+    h, m, s, ms = clock
     return DatetimeMS(zone.instant(days * DAY_MS + ((h * 60 + m) * 60 + s) * 1000 + ms))
 
 
@@ -289,11 +298,11 @@ def _arithmetic(name: str, sign: int) -> Operator:
         if type(unit) is not str:
             raise CommandFailure(5166404, f"{name} expects string defining the time unit")
         date_math.check_unit(unit)
+        zone = _zone(timezone) or UTC_ZONE
         start = milliseconds(startDate, code=5166403)
         count = whole(amount) if type(amount) in NUMBER_TYPES else None
         if count is None:
             raise CommandFailure(5166405, f"{name} expects integer amount of time units")
-        zone = _zone(timezone) or UTC_ZONE
         if abs(count) > _MOST_UNITS.get(unit, 2**63):
             raise CommandFailure(
                 5976500, f"invalid {name} 'amount' parameter value: {count} {unit}"
@@ -339,8 +348,8 @@ def date_diff(
     if unit == "week" and is_nullish(startOfWeek):
         return None
     week_start = _weekday(startOfWeek) if unit == "week" else 6
-    start, end = milliseconds(startDate, code=5166307), milliseconds(endDate, code=5166307)
     zone = _zone(timezone) or UTC_ZONE
+    start, end = milliseconds(startDate, code=5166307), milliseconds(endDate, code=5166307)
     return Int64(date_math.difference(start, end, unit, zone, week_start))
 
 

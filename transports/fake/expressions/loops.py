@@ -85,6 +85,8 @@ def filter_(operand: Any, scope: Scope) -> Expression:
         elements = _elements("$filter", source(document, variables), 28651)
         if elements is None:
             return None
+        if not elements:
+            return []
         most = _limit(limit(document, variables))
         inner = dict(variables)
         results: list[Any] = []

@@ -43,12 +43,14 @@ class Scope:
         names: the user's variables that are defined here.
         collation: how strings compare.
         current: the path's root has been rebound (``$$CURRENT`` is a variable of its own).
+        slots: whether the server's other engine runs it, see `slot_engine`.
     """
 
     compiler: Callable[[Any, Scope], Expression]
     names: frozenset[str] = frozenset()
     collation: Collation | None = None
     current: bool = False
+    slots: bool = False
 
     def compile(self, expression: Any) -> Expression:
         """Compile an operand in this scope."""
@@ -61,6 +63,7 @@ class Scope:
             self.names.union(names),
             self.collation,
             self.current or "CURRENT" in names,
+            self.slots,
         )
 
 
@@ -105,7 +108,7 @@ def folding(*, fails: bool = True) -> Iterator[None]:
         fails: False where the server folds nothing (the pipeline of an update): then such an
             expression fails when it is evaluated.
     """
-    if _failures.get() is not None:
+    if fails and _failures.get() is not None:
         yield
         return
     failures: list[CommandFailure] = []

@@ -13,15 +13,17 @@ from transports.fake.errors import CommandFailure
 from transports.fake.expressions.arithmetic import type_name
 from transports.fake.expressions.conditions import truthy
 from transports.fake.expressions.scope import (
+    Constant,
     Expression,
     Operator,
     Scope,
+    Variables,
     arguments,
     check_count,
     folded,
     is_nullish,
 )
-from transports.fake.values import hash_key, sort_key
+from transports.fake.values import Document, hash_key, sort_key
 
 Keyed = dict[Hashable, Any]
 
@@ -46,6 +48,10 @@ def _operator(
             check_count(name, len(given), least, most)
         parts = [scope.compile(argument) for argument in given]
         collation = scope.collation
+        if name == "$setEquals":
+            parts = [_checked(part) for part in parts]
+        if name == "$setIsSubset" and type(parts[1]) is Constant and type(parts[0]) is not Constant:
+            return _within(parts[0], parts[1], collation)
         return folded(
             lambda document, variables: function(
                 # A set of any number of operands stops at the first null.
@@ -117,16 +123,46 @@ def difference(values: list[Any], collation: Collation | None) -> Any:
 
 def equals(values: list[Any], collation: Collation | None) -> bool:
     """``$setEquals``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/setEquals/."""
-    keyed = []
+    keyed: list[Any] = []
     for value in values:
         if type(value) is not list:
             raise CommandFailure(
-                5887502,
-                "All operands of $setEquals must be arrays. One argument is of type: "
-                f"{type_name(value)}",
+                17044,
+                f"All operands of $setEquals must be arrays. {len(keyed) + 1}-th argument is of "
+                f"type: {type_name(value)}",
             )
         keyed.append(_keyed(value, collation).keys())
     return all(keys == keyed[0] for keys in keyed[1:])
+
+
+def _checked(part: Expression) -> Expression:
+    """Return an operand of ``$setEquals``; a constant that is no array fails when it is folded."""
+    if type(part) is not Constant or type(part.value) is list:
+        return part
+    kind = type_name(part.value)
+
+    def fail(document: Document, variables: Variables) -> Any:
+        raise CommandFailure(
+            5887502, f"All operands of $setEquals must be arrays. One argument is of type: {kind}"
+        )
+
+    return folded(fail, [part])
+
+
+def _within(part: Expression, whole: Constant, collation: Collation | None) -> Expression:
+    """Return ``$setIsSubset`` of a constant, an operator of its own to the server."""
+
+    def within(document: Document, variables: Variables) -> bool:
+        value = part(document, variables)
+        if type(value) is not list and type(whole.value) is list:
+            raise CommandFailure(
+                17310,
+                "both operands of $setIsSubset must be arrays. First argument is of type: "
+                f"{type_name(value)}",
+            )
+        return is_subset([value, whole.value], collation)
+
+    return within
 
 
 def is_subset(values: list[Any], collation: Collation | None) -> bool:

@@ -180,7 +180,11 @@ def time_zone(name: str) -> TimeZone:
             return TimeZone(rules=ZoneInfo(name))
     except (ZoneInfoNotFoundError, ValueError):  # pragma: no cover - names are checked above
         pass
-    raise CommandFailure(40485, f'unrecognized time zone identifier: "{name}"')
+    raise _unrecognized(name)
+
+
+def _unrecognized(name: str) -> CommandFailure:
+    return CommandFailure(40485, f'unrecognized time zone identifier: "{name}"')
 
 
 def zone_of(value: Any, *, code: int = 40517) -> TimeZone | None:
@@ -191,6 +195,8 @@ def zone_of(value: Any, *, code: int = 40517) -> TimeZone | None:
         raise CommandFailure(
             code, f"timezone must evaluate to a string, found {type(value).__name__}"
         )
+    if value == "Z":  # which only the text of a date may say
+        raise _unrecognized(value)
     return time_zone(value)
 
 

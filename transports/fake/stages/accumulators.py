@@ -212,9 +212,10 @@ class StandardDeviation:
 class MergeObjects:
     """``$mergeObjects``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/mergeObjects/."""
 
-    __slots__ = ("_merged",)
+    __slots__ = ("_code", "_merged")
 
-    def __init__(self) -> None:
+    def __init__(self, code: int = 40400) -> None:
+        self._code = code
         self._merged: Document = {}
 
     def add(self, value: Any) -> None:
@@ -223,7 +224,7 @@ class MergeObjects:
             self._merged.update(value)
         elif not is_nullish(value):
             raise CommandFailure(
-                5911200,
+                self._code,
                 f"$mergeObjects requires object inputs, but input {value!r} is of type "
                 f"{bson_type(value)[1]}",
             )
@@ -398,7 +399,7 @@ ACCUMULATORS: Final[dict[str, Compile]] = {
     "$lastN": _several(lambda context: lambda values, n: values[-n:], True),
     "$max": _simple(lambda context: Extreme(context.collation, True)),
     "$maxN": _several(lambda context: _sorted(context, True), False),
-    "$mergeObjects": _simple(lambda context: MergeObjects()),
+    "$mergeObjects": _simple(lambda context: MergeObjects(5911200 if context.slots else 40400)),
     "$min": _simple(lambda context: Extreme(context.collation, False)),
     "$minN": _several(lambda context: _sorted(context, False), False),
     "$push": _simple(lambda context: Push()),

@@ -40,6 +40,7 @@ class Context:
         database: the database of the command, if known.
         pushed_down: the stage is among those at the start that a server's other engine runs; a
             ``$lookup`` there puts its field last even if there was one of the name.
+        slots: the server's other engine runs the stage's expressions.
         inside: the stage whose sub-pipeline this is: ``$facet``, ``$lookup``, ``$unionWith``.
         keeps_metadata: documents carry what ``$meta`` asks for.
     """
@@ -50,17 +51,24 @@ class Context:
     database: str | None = None
     inside: str | None = None
     pushed_down: bool = False
+    slots: bool = False
     keeps_metadata: bool = False
 
     def expression(self, expression: Any, *, current: bool = False) -> Expression:
         """Compile an expression in this context."""
         return compile_expression(
-            expression, variables=self.names, collation=self.collation, current=current
+            expression,
+            variables=self.names,
+            collation=self.collation,
+            current=current,
+            slots=self.slots,
         )
 
     def nested(self, inside: str, names: Iterable[str] = ()) -> Context:
         """Return the context of a sub-pipeline."""
-        return replace(self, names=self.names.union(names), inside=inside, pushed_down=False)
+        return replace(
+            self, names=self.names.union(names), inside=inside, pushed_down=False, slots=False
+        )
 
     def stages(self, pipeline: Any) -> CompiledStages:
         """Compile a sub-pipeline in this context."""

@@ -16,7 +16,7 @@ from transports.fake.expressions.names import check_path
 from transports.fake.expressions.operators import OPERATORS, UNSUPPORTED
 from transports.fake.expressions.scope import Expression, Variables
 from transports.fake.paths import Parts
-from transports.fake.values import MISSING, NUMBER_TYPES, Document
+from transports.fake.values import MISSING, NUMBER_TYPES, Document, as_decimal, is_nan
 
 Compile = Callable[[Any], Expression]
 
@@ -142,7 +142,7 @@ def flag(value: Any) -> bool:
     """Return whether the field is there."""
     if type(value) is bool:
         return bool(value)
-    return bool(float(str(value)) != 0)
+    return is_nan(value) or as_decimal(value) != 0
 
 
 def is_nested(value: Any) -> bool:

@@ -47,6 +47,7 @@ def group(spec: Any, context: Context) -> Stage:
     if type(spec) is not dict:
         raise CommandFailure(15947, "a group's fields must be specified in an object")
     if "_id" not in spec:
+        _accumulations(spec, context)
         raise CommandFailure(15955, "a group specification must include an _id")
     if type(spec["_id"]) is dict and any("." in name for name in spec["_id"]):
         raise CommandFailure(17390, "$group does not support inclusion-style expressions")
@@ -179,7 +180,7 @@ def bucket(spec: Any, context: Context) -> Stage:
                 return boundaries[index]
         if default is MISSING:
             raise CommandFailure(
-                4934200,
+                4934200 if context.slots else 40066,
                 "$switch could not find a matching branch for an input, and no default was "
                 "specified.",
             )
@@ -283,6 +284,7 @@ def bucket_auto(spec: Any, context: Context) -> Stage:
     if "granularity" in spec:
         raise unsupported("the option granularity of $bucketAuto")
     output = spec.get("output", _DEFAULT_OUTPUT)
+    output = _DEFAULT_OUTPUT if output == {} else output
     if type(output) is not dict:
         raise CommandFailure(40244, "The $bucketAuto 'output' field must be an object")
     key_of = context.expression(spec["groupBy"])

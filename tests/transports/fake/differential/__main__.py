@@ -19,6 +19,8 @@ from tests.transports.fake.differential.sides import Fake, live
 from tests.transports.fake.differential.survey import Survey, survey
 from transports.mongod import MongodOptions, ReplicaSet
 
+_OUTCOMES = ("equal", "refused", "expected", "different")
+
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
@@ -73,7 +75,7 @@ def _row(done: Survey) -> str:
     counts = done.outcomes
     return (
         f"{done.family:<14}{done.cases:>8}{counts['equal']:>8}{counts['refused']:>9}"
-        f"{counts['different']:>11}{done.seconds:>9.1f}"
+        f"{counts['expected']:>10}{counts['different']:>11}{done.seconds:>9.1f}"
     )
 
 
@@ -83,7 +85,9 @@ def _print(surveys: list[Survey], seed: int) -> None:
             for finding in done.of(outcome):
                 print(f"\n[{outcome}] {' '.join(finding.operators) or '(no operator)'}\n{finding}")
     print(f"\nseed {seed}")
-    print(f"{'family':<14}{'cases':>8}{'equal':>8}{'refused':>9}{'different':>11}{'seconds':>9}")
+    print(
+        f"{'family':<14}{'cases':>8}{'equal':>8}{'refused':>9}{'expected':>10}{'different':>11}{'seconds':>9}"
+    )
     for done in surveys:
         print(_row(done))
 
@@ -93,7 +97,10 @@ def _as_json(surveys: list[Survey]) -> list[object]:
         {
             "family": done.family,
             "cases": done.cases,
-            **{outcome: done.outcomes[outcome] for outcome in ("equal", "refused", "different")},
+            **{
+                outcome: done.outcomes[outcome]
+                for outcome in ("equal", "refused", "expected", "different")
+            },
             "findings": [
                 {
                     "outcome": finding.verdict.outcome,

@@ -76,7 +76,7 @@ def _verdict(ours: Document, theirs: Document) -> Verdict:
 def _code(reply: Document) -> int:
     if "code" in reply:
         return int(reply["code"])
-    errors = reply.get("writeErrors") or ({},)
+    errors: list[Document] = reply.get("writeErrors") or [{}]
     return int(errors[0].get("code", 0))
 
 

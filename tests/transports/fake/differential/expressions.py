@@ -191,10 +191,9 @@ def _lambda(c: Chooser, depth: int, name: str) -> Any:
 
 
 def _date_parts(c: Chooser, depth: int) -> Document:
+    names: tuple[str, ...] = ("isoWeekYear", "isoWeek", "isoDayOfWeek", "hour")
     if c.chance(70):
         names = ("year", "month", "day", "hour", "minute", "second", "millisecond")
-    else:
-        names = ("isoWeekYear", "isoWeek", "isoDayOfWeek", "hour")
     made: Document = {names[0]: c.pick((2020, 2019, 1970, 1, 9999, 10000, 0, 2020.0, "$i", 2020.5))}
     for name in names[1:]:
         if c.chance(50):
@@ -473,7 +472,13 @@ def literal(c: Chooser, kind: str) -> Any:
         return date(c)
     if kind == "b":
         return c.pick((True, False, 1, 0, None, "a"))
-    made = {"s": string, "l": array, "o": embedded, "v": value}[kind](c)
+    makers: dict[str, Callable[[Chooser], Any]] = {
+        "s": string,
+        "l": array,
+        "o": embedded,
+        "v": value,
+    }
+    made = makers[kind](c)
     return {"$literal": made} if isinstance(made, str | dict | list) else made
 
 

@@ -14,7 +14,7 @@ _KEYS: Final = ("a", "b", "a.b", "a.0", "c", "_id", "b.a", "a.b.c")
 
 
 def _pattern(c: Chooser) -> Document:
-    pattern = {c.pick(_KEYS): c.pick((1, 1, -1)) for _ in range(c.number(1, 2))}
+    pattern: Document = {c.pick(_KEYS): c.pick((1, 1, -1)) for _ in range(c.number(1, 2))}
     if c.chance(3):
         pattern[c.pick(("", "a.", "$a", "a", ".b", "$**"))] = c.pick(
             (1, 0, "x", True, "hashed", {})

@@ -89,8 +89,12 @@ def _loads(documents: dict[str, list[Document]]) -> Iterator[Document]:
 def _smaller(batch: Batch) -> Iterator[Batch]:
     """Yield batches with a little less in them, the largest steps first."""
     for name, documents in batch.documents.items():
-        for fewer in _less(documents, keep_ids=True):
-            yield replace(batch, documents={**batch.documents, name: fewer})
+        for index, document in enumerate(documents):
+            before, after = documents[:index], documents[index + 1 :]
+            yield replace(batch, documents={**batch.documents, name: before + after})
+            for less in _less(document, keep_ids=True):
+                smaller = [*before, less, *after]
+                yield replace(batch, documents={**batch.documents, name: smaller})
     for index in range(len(batch.before)):
         yield replace(batch, before=batch.before[:index] + batch.before[index + 1 :])
     (probe,) = batch.probes

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from tests.transports.fake.differential.cases import Batch, as_shell, operators_of
 from tests.transports.fake.differential.comparison import Verdict
 from tests.transports.fake.differential.families import FAMILIES
+from tests.transports.fake.differential.known import reason_of
 from tests.transports.fake.differential.running import Pair
 
 
@@ -43,7 +44,7 @@ class Survey:
     """What became of a family's cases.
 
     Attributes:
-        outcomes: outcome → cases.
+        outcomes: outcome → cases; ``"expected"`` are the differences that `known` explains.
         findings: one for each way of differing.
     """
 
@@ -94,7 +95,9 @@ def survey(
             result.outcomes[verdict.outcome] += 1
             if verdict.outcome != "equal" and reduced < most_findings:
                 reduced += 1
-                _add(groups, pair, family, batch.one(index))
+                if _add(groups, pair, family, batch.one(index)):
+                    result.outcomes[verdict.outcome] -= 1
+                    result.outcomes["expected"] += 1
         if progress is not None:
             progress(result)
 
@@ -104,19 +107,23 @@ def survey(
     return result
 
 
-def _add(groups: dict[Any, Finding], pair: Pair, family: str, batch: Batch) -> None:
+def _add(groups: dict[Any, Finding], pair: Pair, family: str, batch: Batch) -> bool:
+    """Add a case to the findings; tell whether it was expected instead."""
     (verdict,) = pair.run(batch)
     if verdict.outcome == "equal":  # it depends on what ran before it in its batch
         finding = Finding(family, batch, Verdict("different", "alone equal"))
         groups["alone", len(groups)] = finding
-        return
+        return False
     small, verdict = pair.reduce(batch, verdict)
     finding = Finding(family, small, verdict)
+    if reason_of(finding.operators, verdict) is not None:
+        return True
     key = (verdict.signature, finding.operators)
     if key in groups:
         groups[key].cases += 1
     else:
         groups[key] = finding
+    return False
 
 
 def _each_batch(family: str, cases: int, seed_: int, run: Callable[[Batch], None]) -> None:
