@@ -117,8 +117,9 @@ async def _measure(rounds: int) -> list[dict[str, Any]]:
                     taken = await _sample(case, collection)
                     if turn:  # the first is the warm-up
                         samples[side].append(taken)
-            rows.append({"case": case.name, **{side: _summary(s) for side, s in samples.items()}})
-            rows[-1]["ratio"] = rows[-1]["fake"]["median_ms"] / rows[-1]["server"]["median_ms"]
+            summaries = {side: _summary(s) for side, s in samples.items()}
+            ratio = summaries["fake"]["median_ms"] / summaries["server"]["median_ms"]
+            rows.append({"case": case.name, **summaries, "ratio": ratio})
     print(file=sys.stderr)
     return rows
 
