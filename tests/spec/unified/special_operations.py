@@ -19,6 +19,20 @@ from tests.spec.unified.operations import Unsupported
 Perform = Callable[[Sequence[Mapping[str, Any]]], Awaitable[None]]
 
 
+_WRITES = ("insert", "update", "delete", "findAndModify")
+# This fail point closes the connection first and fails the write then. The driver hears of it at
+# once; without the fail point the rest of the write would succeed.
+_CLOSES_BEFORE_IT_FAILS = "onPrimaryTransactionalWrite"
+
+
+async def _until_writes_have_ended(client: AsyncMongoClient[Document]) -> None:
+    writing = {"$or": [{f"command.{name}": {"$exists": True}} for name in _WRITES]}
+    pipeline = [{"$currentOp": {"idleSessions": False}}, {"$match": {"active": True, **writing}}]
+    async with asyncio.timeout(10):
+        while await (await client.admin.aggregate(pipeline)).to_list():  # noqa: ASYNC110 - polling
+            await asyncio.sleep(0.01)
+
+
 class TestRunner:
     """The ``testRunner`` of one test."""
 
@@ -48,6 +62,8 @@ class TestRunner:
         for thread in self._threads.values():
             await thread.stop()
         for client, name in self._fail_points:
+            if name == _CLOSES_BEFORE_IT_FAILS:
+                await _until_writes_have_ended(client)
             await client.admin.command({"configureFailPoint": name, "mode": "off"})
             if client is not self._deployment.client:
                 await client.close()
