@@ -39,6 +39,8 @@ def policy(text: str = "", database: str = "cms") -> Policy:
 def refusal(sent: bytes, text: str = "") -> str:
     with pytest.raises(Refused) as caught:
         policy(text).check(sent)
+    with pytest.raises(Refused):  # as it arrives when it was staged
+        policy(text).check(bytearray(sent))
     reply = bson.decode(caught.value.reply())
     assert (reply["ok"], reply["code"], reply["codeName"]) == (0.0, 13, "Unauthorized")
     assert "errorLabels" not in reply

@@ -198,9 +198,11 @@ class Proxy:
             message = self._unpack(item.message)
         except BodyError as error:
             return FailureResult(*_PROTOCOL_ERROR, str(error), "no")
+        deadline = time.monotonic() + timeout_s
         message = self._policy.check(message, self._views.at(item.server, timeout_s))
+        remaining = max(deadline - time.monotonic(), 0.001)
         reply = self._executor.run(
-            item.server, message, acknowledged=item.acknowledged, timeout_s=timeout_s
+            item.server, message, acknowledged=item.acknowledged, timeout_s=remaining
         )
         self._policy.check_reply(reply)
         if self._may_hold(len(reply)):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import bson
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 
-from transports.lambda_invoke.function.executor import Executor
+from transports.lambda_invoke.function.executor import Executor, NotCompleted
 
 REMEMBERED_S = 5.0
 MAX_REMEMBERED = 1000
@@ -68,10 +68,11 @@ class ViewsAt:
             "$readPreference": {"mode": "secondaryPreferred"},
         }
         message = bytes(5) + bson.encode(command)
-        reply = bson.decode(
-            self.catalog.executor.run(self.server, message, timeout_s=self.timeout_s),
-            DEFAULT_RAW_BSON_OPTIONS,
-        )
+        try:
+            answer = self.catalog.executor.run(self.server, message, timeout_s=self.timeout_s)
+        except NotCompleted as error:  # whatever became of the question, the command did not run
+            raise NotCompleted(error.server, error.error, ran="no") from error
+        reply = bson.decode(answer, DEFAULT_RAW_BSON_OPTIONS)
         if reply["ok"] != 1:
             raise LookupError(f"{self.server} does not say whether {collection} is a view")
         for found in reply["cursor"]["firstBatch"]:

@@ -26,6 +26,9 @@ INT32, INT64 = 0x10, 0x12
 MAX_DEPTH = 180
 """Levels of nesting that are looked at; a server stores no document of more than 180."""
 
+MAX_STATEMENTS = 100_000
+"""Statements of one write that are looked at: a server takes as many (``maxWriteBatchSize``)."""
+
 MAX_FIELDS = 1000
 """Fields whose places are remembered: of a command, a statement, a stage. None has a hundred; 48 MB
 hold millions, which are looked at one by one and forgotten."""
@@ -187,12 +190,16 @@ def documents(data: Data, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield where the documents of a sequence begin and end.
 
     Raises:
-        Violation: they do not fill it.
+        Violation: they do not fill it, or there are more than `MAX_STATEMENTS`.
     """
-    while start < end:
+    for _ in range(MAX_STATEMENTS):
+        if start == end:
+            return
         following = _end(data, start, end)
         yield start, following
         start = following
+    if start != end:
+        raise Violation(f"takes no more than {MAX_STATEMENTS:,} statements at a time")
 
 
 def text(data: Data, element: Element, what: str) -> str:
