@@ -8,10 +8,11 @@ Spec: https://www.mongodb.com/docs/manual/reference/operator/aggregation/meta/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from transports.fake.errors import CommandFailure
+from transports.fake.paths import Parts, put
 from transports.fake.values import MISSING, Document
 
 KEY: Final = "\0meta"
@@ -51,15 +52,9 @@ def value(document: Document, kind: str) -> Any:
     return document.get(KEY, {}).get(kind, MISSING)
 
 
-def shown(document: Document, parts: Sequence[str], metadatum: Any) -> Document:
+def shown(document: Document, parts: Parts, metadatum: Any) -> Document:
     """Return a document with a piece of metadata at a path, if there is any."""
-    if metadatum is MISSING:
-        return document
-    name, rest = parts[0], parts[1:]
-    inner = document.get(name)
-    if rest:
-        metadatum = shown(inner if type(inner) is dict else {}, rest, metadatum)
-    return {**document, name: metadatum}
+    return document if metadatum is MISSING else put(document, parts, metadatum)
 
 
 def stripped(documents: Iterable[Document]) -> Iterator[Document]:

@@ -172,3 +172,16 @@ def expression_value(document: Any, parts: Parts) -> Any:
         else:
             return MISSING
     return value
+
+
+def put(document: Any, parts: Parts, value: Any) -> Document:
+    """Return a document with the value at a path; documents on the way are made as needed."""
+    result: Document = dict(document) if type(document) is dict else {}
+    name = parts[0]
+    if len(parts) > 1:
+        result[name] = put(result.get(name), parts[1:], value)
+    elif value is MISSING:
+        result.pop(name, None)
+    else:
+        result[name] = value
+    return result

@@ -14,7 +14,7 @@ from transports.fake.errors import BAD_VALUE, TYPE_MISMATCH, CommandFailure
 from transports.fake.geo.operators import Near, near_point
 from transports.fake.geo.shapes import read_pair
 from transports.fake.matcher_operators import truthy
-from transports.fake.paths import Parts, split
+from transports.fake.paths import Parts, put, split
 from transports.fake.values import Document, bson_type, is_number
 
 _KINDS: Final = ("2dsphere", "2d")
@@ -41,15 +41,8 @@ class GeoNear:
 
     def shown(self, document: Document, distance: float, place: Any) -> Document:
         """Return a document with its distance, and with the place if that is wanted."""
-        result = _put(document, self.distance_field, distance * self.multiplier)
-        return result if self.include_locs is None else _put(result, self.include_locs, place)
-
-
-def _put(document: Any, parts: Parts, value: Any) -> Document:
-    result: Document = dict(document) if type(document) is dict else {}
-    name, rest = parts[0], parts[1:]
-    result[name] = _put(result.get(name), rest, value) if rest else value
-    return result
+        result = put(document, self.distance_field, distance * self.multiplier)
+        return result if self.include_locs is None else put(result, self.include_locs, place)
 
 
 def read_geo_near(spec: Any, patterns: Callable[[], Iterable[Document]], namespace: str) -> GeoNear:

@@ -17,10 +17,10 @@ from transports.fake.expressions import date_math
 from transports.fake.expressions.names import check_path
 from transports.fake.expressions.numbers import add, whole
 from transports.fake.expressions.time_zones import UTC_ZONE
-from transports.fake.paths import Parts, split
+from transports.fake.paths import Parts, put, split
 from transports.fake.stages.context import Context, Run, Stage
 from transports.fake.stages.reshape import compile_reshape
-from transports.fake.stages.streams import put, require_object
+from transports.fake.stages.streams import require_object
 from transports.fake.stages.window_functions import WINDOW_FUNCTIONS
 from transports.fake.stages.windows import Partition, compile_sort_by, windowed
 from transports.fake.values import (

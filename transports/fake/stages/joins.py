@@ -15,9 +15,9 @@ from transports.fake.errors import FAILED_TO_PARSE, CommandFailure
 from transports.fake.expressions.names import check_path, check_variable_name
 from transports.fake.expressions.numbers import whole
 from transports.fake.matcher import compile_filter
-from transports.fake.paths import Parts, all_values, split
+from transports.fake.paths import Parts, all_values, put, split
 from transports.fake.stages.context import Context, Run, Stage
-from transports.fake.stages.streams import put, require_object
+from transports.fake.stages.streams import require_object
 from transports.fake.values import MISSING, NUMBER_TYPES, Document, bson_type, hash_key
 
 

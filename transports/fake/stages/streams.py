@@ -18,7 +18,7 @@ from transports.fake.expressions.names import check_path
 from transports.fake.expressions.numbers import whole
 from transports.fake.expressions.scope import Expression, Variables
 from transports.fake.matcher import Matcher, compile_filter
-from transports.fake.paths import Parts
+from transports.fake.paths import Parts, put
 from transports.fake.sort import compile_sort
 from transports.fake.stages.context import CompileStage, Context, Run, Stage
 from transports.fake.stages.reshape import compile_reshape
@@ -200,19 +200,6 @@ def _unwound(
     if index_parts is not None:
         document = put(document, index_parts, None)
     yield document
-
-
-def put(document: Any, parts: Parts, value: Any) -> Document:
-    """Return a document with the value at a path; documents on the way are made as needed."""
-    result: Document = dict(document) if type(document) is dict else {}
-    name = parts[0]
-    if len(parts) > 1:
-        result[name] = put(result.get(name), parts[1:], value)
-    elif value is MISSING:
-        result.pop(name, None)
-    else:
-        result[name] = value
-    return result
 
 
 def redact(spec: Any, context: Context) -> Stage:

@@ -17,11 +17,11 @@ from transports.fake.expressions import Variables, date_math
 from transports.fake.expressions.names import check_path
 from transports.fake.expressions.numbers import whole
 from transports.fake.expressions.time_zones import UTC_ZONE
-from transports.fake.paths import Parts, split
+from transports.fake.paths import Parts, put, split
 from transports.fake.sort import compile_sort, path_key
 from transports.fake.stages.accumulators import ACCUMULATORS, compile_accumulator
 from transports.fake.stages.context import Context, Run, Stage
-from transports.fake.stages.streams import put, require_object
+from transports.fake.stages.streams import require_object
 from transports.fake.stages.window_functions import WINDOW_FUNCTIONS
 from transports.fake.values import (
     MISSING,
