@@ -5,9 +5,10 @@ Spec: https://www.mongodb.com/docs/manual/reference/command/createIndexes/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from bson import Int64
+from bson import Int64, Regex
 
 from transports.fake.bson_text import render, render_document
 from transports.fake.collation import compile_collation
@@ -21,9 +22,10 @@ from transports.fake.errors import (
     CommandFailure,
 )
 from transports.fake.indexes import Index
+from transports.fake.matcher import SPECIAL_FEATURES, compile_filter
 from transports.fake.storage import Collection
 from transports.fake.text.tokens import is_known
-from transports.fake.values import Document, bson_type, is_number
+from transports.fake.values import Document, as_decimal, bson_type, is_number
 
 _INVALID_OPTION: Final = 197
 _PLUGINS: Final = frozenset({"2d", "2dsphere", "text", "hashed"})
@@ -59,11 +61,18 @@ _KNOWN: Final = frozenset(
         "clustered",
     }
 )
+_ORDER: Final = (
+    *("v", "key", "name", "background", "unique", "hidden", "partialFilterExpression", "sparse"),
+    *("storageEngine", "expireAfterSeconds", "collation", "weights", "default_language"),
+    *("language_override", "textIndexVersion", "2dsphereIndexVersion", "bits", "min", "max"),
+    *("bucketSize", "wildcardProjection"),
+)
 _FLAGS: Final = ("unique", "sparse", "background", "hidden")
 _ID_OPTIONS: Final = frozenset({"v", "key", "name", "ns", "collation", "clustered"})
 _PARTIAL_OPERATORS: Final = frozenset(
     {"$eq", "$exists", "$gt", "$gte", "$lt", "$lte", "$type", "$in", "$and", "$or", "$geoWithin"}
 )
+_OPERATION_FAILED: Final = 96
 _MAX_EXPIRY: Final = 0x7FFFFFFF
 
 
@@ -80,13 +89,19 @@ def normalised(collection: Collection, spec: Any, place: int) -> Document:
             f"'{bson_type(spec)[1]}', expected type 'object'",
         )
     _check_shape(spec)
-    if spec["key"].get("_id") is not None and list(spec["key"]) == ["_id"]:
+    if _is_id_key(spec["key"]):
         return _id_spec(collection, spec)
     _check_reserved_names(spec)
     _check_expiry(spec)
     _check_partial(spec)
     _check_text(spec)
     return _stored(collection, spec)
+
+
+def _is_id_key(key: Document) -> bool:
+    """Tell whether the server takes a key for that of ``_id_``, be it a wrong one."""
+    kind = key.get("_id")
+    return list(key) == ["_id"] and is_number(kind) and abs(int(as_decimal(kind))) == 1
 
 
 def _error(spec: Document, reason: str, code: int = CANNOT_CREATE_INDEX) -> CommandFailure:
@@ -124,6 +139,12 @@ def _check_shape(spec: Document) -> None:
             FAILED_TO_PARSE,
         )
     _check_key(spec, key)
+    if type(spec["name"]) is not str:
+        raise _error(
+            spec,
+            f"The field 'name' must be a string, but got {bson_type(spec['name'])[1]}",
+            TYPE_MISMATCH,
+        )
     if spec["name"] == "":
         raise _error({**spec, "v": 2}, "index name cannot be empty")
     for flag in _FLAGS:
@@ -135,7 +156,16 @@ def _check_shape(spec: Document) -> None:
                 TYPE_MISMATCH,
             )
     version = spec.get("v", 2)
-    if not is_number(version) or int(version) not in (1, 2):
+    if not is_number(version):
+        raise _error(
+            spec,
+            f"The field 'v' must be a number, but got {bson_type(version)[1]}",
+            TYPE_MISMATCH,
+        )
+    if spec.get("collation") == {}:
+        raise _error(spec, "The field 'collation' cannot be an empty object.", BAD_VALUE)
+    _check_filter(spec)
+    if as_decimal(version) not in (1, 2):
         shown = render_document(spec)
         raise _error(
             spec,
@@ -156,7 +186,7 @@ def _check_key(spec: Document, key: Document) -> None:
                 f"Values in v:2 index key pattern cannot be of type {bson_type(kind)[1]}. Only "
                 "numbers > 0, numbers < 0, and strings are allowed.",
             )
-        elif not float(kind):
+        elif not as_decimal(kind):
             raise _error(spec, "Values in the index key pattern cannot be 0.")
         parts = field.split(".")
         if any(not part for part in parts):
@@ -171,12 +201,6 @@ def _check_key(spec: Document, key: Document) -> None:
 
 
 def _id_spec(collection: Collection, spec: Document) -> Document:
-    if render(spec["key"]["_id"]) not in ("1", "1.0"):
-        raise CommandFailure(
-            BAD_VALUE,
-            "The field 'key' for an _id index must be {_id: 1}, but got "
-            f"{render_document(spec['key'])}",
-        )
     for field in spec:
         if field not in _ID_OPTIONS:
             raise CommandFailure(
@@ -184,6 +208,21 @@ def _id_spec(collection: Collection, spec: Document) -> Document:
                 f"The field '{field}' is not valid for an _id index specification. Specification: "
                 f"{render_document({**spec, 'v': 2})}",
             )
+    if as_decimal(spec["key"]["_id"]) != 1:
+        raise CommandFailure(
+            BAD_VALUE,
+            "The field 'key' for an _id index must be {_id: 1}, but got "
+            f"{render_document(spec['key'])}",
+        )
+    own = compile_collation(spec.get("collation"))
+    if "collation" in spec and own != collection.collation:
+        shown = {"locale": "simple"} if own is None else own.spec
+        held = {"locale": "simple"} if collection.collation is None else collection.collation.spec
+        raise CommandFailure(
+            BAD_VALUE,
+            "The _id index must have the same collation as the collection. Index collation: "
+            f"{render_document(shown)}, collection collation: {render_document(held)}",
+        )
     index = collection.indexes.get("_id_")
     return dict(index.spec) if index is not None else {"v": 2, "key": {"_id": 1}, "name": "_id_"}
 
@@ -234,6 +273,16 @@ def _check_text(spec: Document) -> None:
         raise _error({**spec, "v": 2}, "default_language is not valid")
 
 
+def _check_filter(spec: Document) -> None:
+    """Refuse a ``partialFilterExpression`` that is no filter."""
+    expression = spec.get("partialFilterExpression")
+    if type(expression) is dict:
+        try:
+            compile_filter(expression, banned=SPECIAL_FEATURES)
+        except CommandFailure as failure:
+            raise _error(spec, failure.message, failure.code) from failure
+
+
 def _check_partial(spec: Document) -> None:
     expression = spec.get("partialFilterExpression")
     if expression is None:
@@ -255,6 +304,10 @@ def _check_partial(spec: Document) -> None:
 def _unsupported_operator(expression: Any) -> str | None:
     if type(expression) is dict:
         for name, value in expression.items():
+            if name == "$comment":
+                continue
+            if type(value) is Regex and not name.startswith("$"):
+                return f"{name} regex {render(value)}"
             if name.startswith("$") and name not in _PARTIAL_OPERATORS:
                 return str(name)
             if name == "$exists" and not value:
@@ -277,7 +330,7 @@ def _stored(collection: Collection, spec: Document) -> Document:
         if field in ("v", "ns"):
             continue
         if field in _FLAGS:
-            if value or field in ("unique", "sparse", "background"):
+            if value or field in ("sparse", "background"):
                 stored[field] = bool(value)
             continue
         if field == "expireAfterSeconds":
@@ -293,10 +346,15 @@ def _stored(collection: Collection, spec: Document) -> Document:
         stored["collation"] = collection.options["collation"]
     kinds = [kind for kind in spec["key"].values() if type(kind) is str]
     if "text" in kinds:
-        return _stored_text(stored)
+        stored = _stored_text(stored)
     if "2dsphere" in kinds:
         stored.setdefault("2dsphereIndexVersion", 3)
-    return stored
+    return {field: stored[field] for field in sorted(stored, key=_place)}
+
+
+def _place(field: str) -> int:
+    """Return where the server shows a field of a specification."""
+    return _ORDER.index(field) if field in _ORDER else len(_ORDER)
 
 
 def _stored_text(stored: Document) -> Document:
@@ -323,13 +381,29 @@ def _integer(value: Any) -> Any:
     return value if type(value) in (int, Int64) else int(value.to_decimal())
 
 
-def existing(collection: Collection, spec: Document) -> Index | None:
+def check_together(indexes: Mapping[str, Index], specs: list[Document]) -> None:
+    """Refuse specifications of one command that are in each other's way.
+
+    Raises:
+        CommandFailure: 96 for two that are the same, and what `existing` raises.
+    """
+    held = dict(indexes)
+    for spec in specs:
+        if existing(held, spec) is not None:
+            raise CommandFailure(
+                _OPERATION_FAILED,
+                "Cannot build two identical indexes. Try again without duplicate indexes.",
+            )
+        held[spec["name"]] = Index(spec)
+
+
+def existing(indexes: Mapping[str, Index], spec: Document) -> Index | None:
     """Return the index that the specification asks for if it exists already.
 
     Raises:
         CommandFailure: 85 or 86 if another index is in its way, 67 for a second text index.
     """
-    same_name = collection.indexes.get(spec["name"])
+    same_name = indexes.get(spec["name"])
     if same_name is not None and _same(same_name.spec, spec):
         return same_name
     shown = f"Requested index: {_shown(spec)}, existing index: "
@@ -340,7 +414,7 @@ def existing(collection: Collection, spec: Document) -> Index | None:
             "specified, they are auto generated and can cause conflicts. Please refer to our "
             f"documentation. {shown}{_shown(same_name.spec)}",
         )
-    for index in collection.indexes.values():
+    for index in indexes.values():
         if not _equivalent(index.spec, spec):
             continue
         if index.name == spec["name"]:
@@ -362,7 +436,7 @@ def existing(collection: Collection, spec: Document) -> Index | None:
             f"{shown}{_shown(index.spec)}",
         )
     if "_fts" in spec["key"]:
-        for index in collection.indexes.values():
+        for index in indexes.values():
             if "_fts" in index.pattern:
                 raise CommandFailure(
                     CANNOT_CREATE_INDEX,

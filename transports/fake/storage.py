@@ -171,8 +171,7 @@ class Collection:
 
     def insert(self, document: Document, origin: Origin) -> int:
         """Store a document; 11000 if a unique index has its key."""
-        keys = self.index_keys(document)
-        self.check_unique(keys, None)
+        keys = self._unique_keys(document, None)
         for overlay in self.overlays:
             overlay.check_foreign_keys(keys)
         record = self.next_record
@@ -193,8 +192,7 @@ class Collection:
     def replace(self, record: int, old: Document, new: Document, origin: Origin) -> None:
         """Put *new* in the place of *old*; 11000 if a unique index has its key."""
         self.check_writable(record)
-        old_keys, keys = self.index_keys(old), self.index_keys(new)
-        self.check_unique(keys, record)
+        old_keys, keys = self.index_keys(old), self._unique_keys(new, record)
         for overlay in self.overlays:
             overlay.check_foreign_keys(keys)
         now = self.store.clock.tick()
@@ -237,6 +235,16 @@ class Collection:
     def index_keys(self, document: Document) -> list[tuple[Index, list[Key]]]:
         """Return the keys of a document in every index."""
         return [(index, index.keys(document)) for index in self.indexes.values()]
+
+    def _unique_keys(self, document: Document, record: int | None) -> list[tuple[Index, list[Key]]]:
+        """Return the keys of a document; each index refuses it before the next one is asked."""
+        found = []
+        for index in self.indexes.values():
+            entered = index.keys(document)
+            if index.unique:
+                self.check_unique([(index, entered)], record)
+            found.append((index, entered))
+        return found
 
     def check_unique(self, keys: list[tuple[Index, list[Key]]], record: int | None) -> None:
         """Refuse keys that another record has in a unique index.

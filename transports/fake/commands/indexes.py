@@ -20,7 +20,7 @@ from transports.fake.errors import (
     CommandFailure,
 )
 from transports.fake.fetching import list_reply
-from transports.fake.index_specs import existing, normalised
+from transports.fake.index_specs import check_together, existing, normalised
 from transports.fake.indexes import Index
 from transports.fake.namespaces import check_writable, collection_name
 from transports.fake.operation import Operation, Waiting
@@ -56,7 +56,7 @@ def run_create_indexes(operation: Operation) -> Waiting:
     # A collection of no consequence: the checks need one, and must come before a creation.
     model = view.collection if view is not None else _model(operation, name)
     requested = [normalised(model, spec, place) for place, spec in enumerate(specs)]
-    new = [spec for spec in requested if existing(model, spec) is None]
+    new = [spec for spec in requested if existing(model.indexes, spec) is None]
     created = view is None
     if view is None:
         view = operation.create(name, {})
@@ -87,6 +87,7 @@ def _build(operation: Operation, view: CollectionView, specs: list[Document]) ->
     build = uuid.uuid4()
     added: list[str] = []
     try:
+        check_together(collection.indexes, specs)
         for spec in specs:
             index = Index(spec)
             if index.hashed and index.unique:

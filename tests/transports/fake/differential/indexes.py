@@ -10,7 +10,7 @@ from tests.transports.fake.differential.filters import condition, filter_, simpl
 from tests.transports.fake.differential.updates import any_update, array_filters
 from tests.transports.fake.differential.vocabulary import PATHS, documents, stored, value
 
-_KEYS: Final = ("a", "b", "a.b", "a.0", "c", "_id", "b.a", "a.b.c")
+_KEYS: Final = ("a", "b", "a.b", "c", "_id", "b.a", "a.b.c")
 
 
 def _pattern(c: Chooser) -> Document:

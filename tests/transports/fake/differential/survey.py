@@ -114,6 +114,8 @@ def _add(groups: dict[Any, Finding], pair: Pair, family: str, batch: Batch) -> b
         finding = Finding(family, batch, Verdict("different", "alone equal"))
         groups["alone", len(groups)] = finding
         return False
+    if reason_of(Finding(family, batch, verdict).operators, verdict) is not None:
+        return True
     small, verdict = pair.reduce(batch, verdict)
     finding = Finding(family, small, verdict)
     if reason_of(finding.operators, verdict) is not None:

@@ -22,9 +22,10 @@ DOCS = Path(__file__).parents[4] / "docs" / "fake.md"
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_fake_answers_as_the_server(pair: Pair, family: str) -> None:
     done = survey(pair, family, cases=CASES.get(family, 400), seed_=SEED)
-    shown = "\n\n".join(str(finding) for finding in done.findings)
+    different = done.of("different")
+    shown = "\n\n".join(str(finding) for finding in different)
     assert done.cases >= 60
-    assert not done.findings, f"seed {SEED}:\n{shown}"
+    assert not different, f"seed {SEED}:\n{shown}"
 
 
 @pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.reason[:40])
