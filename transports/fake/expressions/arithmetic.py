@@ -14,15 +14,17 @@ from typing import Any, Final
 from bson import DatetimeMS, Decimal128, Int64
 
 from transports.fake.errors import TYPE_MISMATCH, CommandFailure
+from transports.fake.expressions import decimal_functions
 from transports.fake.expressions.numbers import (
     DECIMAL,
     Sum,
+    coerced_long,
     decimal_value,
     is_zero,
     multiply,
     to_decimal,
     to_float,
-    whole,
+    whole32,
     widest,
 )
 from transports.fake.expressions.numbers import add as add_numbers
@@ -54,15 +56,20 @@ def _date_of(milliseconds: Any) -> DatetimeMS:
 
 
 def _milliseconds(value: Any) -> int:
-    """Return a number taken from a date as whole milliseconds, cut towards zero."""
-    kind = type(value)
-    if kind is float:
-        if math.isnan(value) or math.isinf(value):
-            raise CommandFailure(15, "date overflow")
-        return int(value)
-    if kind is Decimal128:
-        return int(value.to_decimal().to_integral_value(ROUND_HALF_EVEN))
+    """Return a number added to a date as whole milliseconds, cut towards zero."""
+    if type(value) is float and (math.isnan(value) or math.isinf(value)):
+        raise CommandFailure(15, "date overflow")
     return int(value)
+
+
+def _earlier(date: DatetimeMS, amount: Any) -> DatetimeMS:
+    milliseconds = coerced_long(amount)
+    if milliseconds == -(2**63):
+        raise CommandFailure(159, "Cannot negate the minimum duration")
+    moved = int(date) - milliseconds
+    if not -(2**63) <= moved < 2**63:
+        raise CommandFailure(159, f"Overflow while adding {-milliseconds}ms to {int(date)}ms")
+    return DatetimeMS(moved)
 
 
 def add(values: Iterable[Any]) -> Any:
@@ -88,7 +95,7 @@ def add(values: Iterable[Any]) -> Any:
     result = total.result()
     if type(result) is Decimal128:
         # The date itself is added as a decimal, and halves go to the even neighbour.
-        return _date_of((result.to_decimal() + date).to_integral_value(ROUND_HALF_EVEN))
+        return DatetimeMS(coerced_long(decimal_value(DECIMAL.add(result.to_decimal(), date))))
     return _date_of(date + _milliseconds(result))
 
 
@@ -102,7 +109,7 @@ def subtract(left: Any, right: Any) -> Any:
         if type(right) is DatetimeMS:
             return Int64(int(left) - int(right))
         if type(right) in NUMBER_TYPES:
-            return _date_of(int(left) - _milliseconds(right))
+            return _earlier(left, right)
     raise CommandFailure(
         TYPE_MISMATCH, f"can't $subtract {type_name(right)} from {type_name(left)}"
     )
@@ -146,7 +153,7 @@ def mod(left: Any, right: Any) -> Any:
             code = 5733415 if kind is Decimal128 else 16610
             raise CommandFailure(code, "can't $mod by zero")
         if kind is Decimal128:
-            return decimal_value(DECIMAL.remainder(to_decimal(left), to_decimal(right)))
+            return decimal_value(_WIDEST.remainder(to_decimal(left), to_decimal(right)))
         if type(left) is float or (type(right) is float and not _is_int32(right)):
             left, right = float(left), float(right)
             if math.isinf(left) or math.isnan(left) or math.isnan(right):
@@ -199,11 +206,11 @@ def _rounding(name: str, decimal_mode: str, function: Callable[[float], int]) ->
             return math.copysign(float(function(value)), value) if value else value
         if kind is Decimal128:
             number = value.to_decimal()
-            if not number.is_finite():
+            if number.is_nan():
                 return value
-            if number.adjusted() >= DECIMAL.prec:
+            if number.is_infinite() or number.adjusted() >= DECIMAL.prec:
                 return Decimal128("NaN")  # the server's library cannot, and says so this way
-            return Decimal128(number.to_integral_value(decimal_mode))
+            return Decimal128(number.quantize(Decimal(1), decimal_mode, DECIMAL))
         return value
 
     rounded.__doc__ = f"``{name}``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/{name[1:]}/."
@@ -212,17 +219,18 @@ def _rounding(name: str, decimal_mode: str, function: Callable[[float], int]) ->
 
 def _to_place(name: str, decimal_mode: str) -> Callable[..., Any]:
     def to_place(value: Any, place: Any = 0) -> Any:
-        if is_nullish(place):
-            return None
         if is_nullish(value):
             return None
         if type(value) not in NUMBER_TYPES:
             raise CommandFailure(
                 51081, f"{name} only supports numeric types, not {type_name(value)}"
             )
+        if is_nullish(place):
+            return None
         if type(place) not in NUMBER_TYPES:
             raise CommandFailure(16004, f"can't convert from BSON type {type_name(place)} to long")
-        digits = whole(place)
+        coerced_long(place)
+        digits = whole32(place)
         if digits is None:
             raise CommandFailure(51082, f"precision argument to  {name} must be a integral value")
         if not -20 <= digits <= 100:
@@ -250,6 +258,8 @@ def _place(value: Any, digits: int, mode: str) -> Any:
         number = value.to_decimal()
         if not number.is_finite():
             return value
+        if number and number.adjusted() + digits > 1000:
+            return Decimal128(_padded(number, -digits))
         return Decimal128(_padded(_quantized(number, digits, mode), -digits))
     if digits >= 0:
         return value
@@ -272,6 +282,9 @@ def _padded(number: Decimal, exponent: int) -> Decimal:
 
 _WIDE: Final = DECIMAL.copy()
 _WIDE.prec = 1200
+_WIDEST: Final = DECIMAL.copy()
+_WIDEST.clamp = 0
+_WIDEST.prec = 12_400  # from the largest to the smallest Decimal128
 
 
 def power(base: Any, exponent: Any) -> Any:
@@ -282,14 +295,12 @@ def power(base: Any, exponent: Any) -> Any:
         raise CommandFailure(28762, f"$pow's base must be numeric, not {type_name(base)}")
     if type(exponent) not in NUMBER_TYPES:
         raise CommandFailure(28763, f"$pow's exponent must be numeric, not {type_name(exponent)}")
-    if is_zero(base) and to_float(exponent) < 0:
-        raise CommandFailure(28764, "$pow cannot take a base of 0 and a negative exponent")
     kind = widest(base, exponent)
+    negative = math.copysign(1, exponent) < 0 if type(exponent) is float else to_float(exponent) < 0
+    if is_zero(base) and negative and (to_float(exponent) < 0 or type(base) is Decimal128):
+        raise CommandFailure(28764, "$pow cannot take a base of 0 and a negative exponent")
     if kind is Decimal128:
-        result = DECIMAL.power(to_decimal(base), to_decimal(exponent))
-        if not result.is_finite():
-            return decimal_value(result)
-        return Decimal128(_padded(result, result.adjusted() - DECIMAL.prec + 1))
+        return decimal_value(decimal_functions.power(to_decimal(base), to_decimal(exponent)))
     if kind is float:
         return _float_power(float(base), float(exponent))
     if exponent >= 0 and (abs(base) <= 1 or exponent <= 63):
@@ -384,6 +395,10 @@ def logarithm(value: Any, base: Any) -> Any:
     if is_nan(value) or is_nan(base):
         return math.nan
     if widest(value, base) is Decimal128:
+        if to_decimal(base) == 2:
+            return decimal_value(decimal_functions.binary_logarithm(to_decimal(value)))
+        if to_decimal(base) == 10:
+            return decimal_value(DECIMAL.log10(to_decimal(value)))
         # What 6.0 computes: it divides by the base, not by the base's logarithm.
         return decimal_value(DECIMAL.divide(DECIMAL.ln(to_decimal(value)), to_decimal(base)))
     return math.log(value) / math.log(base)

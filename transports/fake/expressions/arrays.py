@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from transports.fake.errors import CommandFailure
 from transports.fake.expressions.arithmetic import type_name
-from transports.fake.expressions.numbers import whole
+from transports.fake.expressions.numbers import coerced_long, whole32, whole64
 from transports.fake.expressions.ordering import compile_value_order
 from transports.fake.expressions.scope import (
     Constant,
@@ -25,6 +25,7 @@ from transports.fake.expressions.scope import (
     folding,
     is_nullish,
     named_arguments,
+    refuse_constant,
     variadic,
 )
 from transports.fake.values import MISSING, NUMBER_TYPES, Document, equal, sort_key
@@ -43,8 +44,8 @@ def element_at(array: Any, index: Any) -> Any:
             28690,
             f"$arrayElemAt's second argument must be a numeric value, but is {type_name(index)}",
         )
-    position = whole(index)
-    if position is None or not -(2**31) <= position < 2**31:
+    position = whole32(index)
+    if position is None:
         raise CommandFailure(
             28691,
             f"$arrayElemAt's second argument must be representable as a 32-bit integer: {index}",
@@ -167,6 +168,8 @@ def index_of_array(operand: Any, scope: Scope) -> Expression:
     check_count("$indexOfArray", len(given), 2, 4)
     parts = [scope.compile(argument) for argument in given]
     collation = scope.collation
+    if type(parts[0]) is Constant and not all(type(part) is Constant for part in parts):
+        _check_searched(parts[0].value)
 
     def find(document: Document, variables: Variables) -> Any:
         array, sought, *bounds = [part(document, variables) for part in parts]
@@ -190,8 +193,20 @@ def index_of_array(operand: Any, scope: Scope) -> Expression:
     return folded(find, parts)
 
 
+def _check_searched(array: Any) -> None:
+    """Refuse a constant that is no array, which the server would index."""
+    if type(array) is not list and not is_nullish(array):
+        refuse_constant(
+            CommandFailure(
+                50809,
+                "First operand of $indexOfArray must be an array. First argument is of type: "
+                f"{type_name(array)}",
+            )
+        )
+
+
 def _bound(value: Any, what: str) -> int:
-    number = whole(value) if type(value) in NUMBER_TYPES else None
+    number = whole32(value)
     if number is None:
         raise CommandFailure(
             40096,
@@ -244,8 +259,8 @@ def range_(start: Any, end: Any, step: Any = 1) -> list[int]:
                 code,
                 f"$range requires a numeric {what} value, found value of type: {type_name(value)}",
             )
-        number = whole(value)
-        if number is None or not -(2**31) <= number < 2**31:
+        number = whole32(value)
+        if number is None:
             raise CommandFailure(
                 code + 1,
                 f"$range requires a {what} value that can be represented as a 32-bit integer, "
@@ -282,8 +297,8 @@ def _slice_number(value: Any, which: str, code: int) -> int:
         raise CommandFailure(
             code, f"{which} argument to $slice must be numeric, but is of type: {type_name(value)}"
         )
-    number = whole(value)
-    if number is None or not -(2**31) <= number < 2**31:
+    number = whole32(value)
+    if number is None:
         raise CommandFailure(
             code + 1,
             f"{which} argument to $slice can't be represented as a 32-bit integer: {value}",
@@ -385,7 +400,7 @@ def sort_array(operand: Any, scope: Scope) -> Expression:
 
 def _sort_order(spec: Any, scope: Scope) -> Callable[[list[Any]], list[Any]]:
     if type(spec) is dict:
-        if not spec or any(whole(way) not in (1, -1) for way in spec.values()):
+        if not spec or any(whole32(way) not in (1, -1) for way in spec.values()):
             raise CommandFailure(
                 2942505, "The $sort pattern is empty or has an element that is neither 1 nor -1"
             )
@@ -393,7 +408,7 @@ def _sort_order(spec: Any, scope: Scope) -> Callable[[list[Any]], list[Any]]:
         raise CommandFailure(
             2942507, "The $sort is invalid: use 1/-1 to sort the whole element, or {field:1/-1}"
         )
-    elif whole(spec) not in (1, -1):
+    elif whole32(spec) not in (1, -1):
         raise CommandFailure(2942506, "The $sort element value must be either 1 or -1")
     return compile_value_order(spec, scope.collation)
 
@@ -429,7 +444,8 @@ def check_n(name: str, value: Any) -> int:
         raise CommandFailure(
             5787902, f"Value for 'n' must be of integral type, but found {value!r}"
         )
-    number = whole(value)
+    coerced_long(value)
+    number = whole64(value)
     if number is None:
         raise CommandFailure(
             5787903, f"Value for 'n' must be of integral type, but found {value!r}"

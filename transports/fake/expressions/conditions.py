@@ -214,11 +214,14 @@ def let(operand: Any, scope: Scope) -> Expression:
         raise CommandFailure(16876, "Missing 'vars' parameter to $let")
     if "in" not in operand:
         raise CommandFailure(16877, "Missing 'in' parameter to $let")
-    if type(operand["vars"]) is not dict:
+    given = operand["vars"]
+    if type(given) is list:  # to the server, a document whose names are numbers
+        given = {str(index): value for index, value in enumerate(given)}
+    if type(given) is not dict:
         raise CommandFailure(10065, "invalid parameter: expected an object (vars)")
-    for name in operand["vars"]:
+    for name in given:
         check_variable_name(name)
-    values = {name: scope.compile(value) for name, value in operand["vars"].items()}
+    values = {name: scope.compile(value) for name, value in given.items()}
     body = scope.binding(*values).compile(operand["in"])
 
     def evaluate(document: Document, variables: Variables) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
@@ -27,7 +28,7 @@ from transports.fake.expressions.arithmetic import type_name
 from transports.fake.expressions.conditions import truthy
 from transports.fake.expressions.dates import milliseconds
 from transports.fake.expressions.formatting import number_text
-from transports.fake.expressions.numbers import decimal_value, to_decimal, to_float, whole
+from transports.fake.expressions.numbers import decimal_value, to_decimal, to_float, whole32
 from transports.fake.expressions.scope import (
     Expression,
     Operator,
@@ -111,9 +112,16 @@ def to_double(value: Any) -> float:
     if kind not in NUMBER_TYPES:
         raise _unsupported(value, "double")
     result = to_float(value)
-    if math.isinf(result) and kind is Decimal128 and value.to_decimal().is_finite():
+    if kind is Decimal128 and _out_of_range(result, value.to_decimal()):
         raise _failure(f"Conversion would overflow target type: {value}")
     return result
+
+
+def _out_of_range(result: float, exact: Decimal) -> bool:
+    """Tell whether a decimal is too large for a double, or too small to be a normal one."""
+    if math.isinf(result):
+        return exact.is_finite()
+    return abs(result) < sys.float_info.min and bool(exact)
 
 
 def to_decimal128(value: Any) -> Decimal128:
@@ -195,7 +203,7 @@ CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "long": to_long,
     "decimal": to_decimal128,
 }
-_ALIAS_OF: Final = {code: alias for alias, code in TYPE_ALIASES.items()}
+_ALIAS_OF: Final = {0: "missing", **{code: alias for alias, code in TYPE_ALIASES.items()}}
 
 
 def _target(value: Any) -> str:
@@ -208,7 +216,7 @@ def _target(value: Any) -> str:
             FAILED_TO_PARSE,
             f"$convert's 'to' argument must be a string or number, but is {type_name(value)}",
         )
-    number = whole(value)
+    number = whole32(value)
     if number is None:
         raise CommandFailure(
             FAILED_TO_PARSE, "In $convert, numeric 'to' argument is not an integer"

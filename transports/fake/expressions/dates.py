@@ -14,7 +14,7 @@ from bson.timestamp import Timestamp
 from transports.fake.errors import CommandFailure
 from transports.fake.expressions import date_math, date_text
 from transports.fake.expressions.arithmetic import type_name
-from transports.fake.expressions.numbers import whole
+from transports.fake.expressions.numbers import whole64
 from transports.fake.expressions.scope import (
     Expression,
     Operator,
@@ -32,8 +32,9 @@ from transports.fake.expressions.time_zones import (
     days_from_civil,
     zone_of,
 )
-from transports.fake.values import NUMBER_TYPES, Document
+from transports.fake.values import Document
 
+_ABSENT: Final = object()
 _ISO_FORMAT: Final = "%Y-%m-%dT%H:%M:%S.%LZ"
 
 
@@ -117,16 +118,16 @@ def date_to_string(
 def date_from_string(
     *,
     dateString: Any,  # noqa: N803  # the operator's own name
-    format: Any = None,  # the operator's own name
-    timezone: Any = False,
-    onError: Any = False,  # noqa: N803  # the operator's own name
+    format: Any = _ABSENT,  # the operator's own name
+    timezone: Any = _ABSENT,
+    onError: Any = _ABSENT,  # noqa: N803  # the operator's own name
     onNull: Any = None,  # noqa: N803  # the operator's own name
 ) -> Any:
     """``$dateFromString``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/dateFromString/."""
-    zone = None if timezone is False else zone_of(timezone)
+    zone = None if timezone is _ABSENT else zone_of(timezone)
     if is_nullish(dateString):
         return onNull
-    if timezone is not False and zone is None:
+    if (timezone is not _ABSENT and zone is None) or is_nullish(format):
         return None
     try:
         if type(dateString) is not str:
@@ -135,7 +136,7 @@ def date_from_string(
                 "$dateFromString requires that 'dateString' be a string, found: "
                 f"{type_name(dateString)} with value {dateString!r}",
             )
-        if format is None:
+        if format is _ABSENT:
             return DatetimeMS(date_text.read_free(dateString, zone))
         if type(format) is not str:
             raise CommandFailure(
@@ -144,7 +145,7 @@ def date_from_string(
             )
         return DatetimeMS(date_text.read(dateString, format, zone))
     except CommandFailure as failure:
-        if failure.code == 241 and onError is not False:
+        if failure.code == 241 and onError is not _ABSENT:
             return onError
         raise
 
@@ -160,7 +161,7 @@ def _field(
     """Return a part given to ``$dateFromParts``; None for null."""
     if is_nullish(value):
         return None
-    number = whole(value) if type(value) in NUMBER_TYPES else None
+    number = whole64(value)
     if number is None:
         raise CommandFailure(
             40515, f"'{name}' must evaluate to an integer, found {type_name(value)}"
@@ -226,7 +227,12 @@ def date_from_parts(
         fourth = days_from_civil(first, 1, 4)
         days = fourth - (fourth + 3) % 7 + (second_part - 1) * 7 + third - 1
     h, m, s, ms = clock
-    return DatetimeMS(zone.instant(days * DAY_MS + ((h * 60 + m) * 60 + s) * 1000 + ms))
+    instant = zone.instant(days * DAY_MS + ((h * 60 + m) * 60 + s) * 1000 + ms)
+    if abs(ms) > 2**63 // 1000 or not -(2**63) <= instant < 2**63:
+        raise CommandFailure(
+            159, "Overflow casting from a lower-precision duration to a higher-precision duration"
+        )
+    return DatetimeMS(instant)
 
 
 def _date_from_parts(operand: Any, scope: Scope) -> Expression:
@@ -287,6 +293,11 @@ _MOST_UNITS: Final = {
 }
 
 
+# How large a bin of $dateTrunc may be, where the calendar decides how long a unit is.
+_LARGEST_BIN: Final = 100_000_000_000
+_BY_CALENDAR: Final = frozenset({*date_math.MONTHS, "week", "day"})
+
+
 def _zone(timezone: Any) -> TimeZone | None:
     return zone_of(timezone)
 
@@ -300,9 +311,11 @@ def _arithmetic(name: str, sign: int) -> Operator:
         date_math.check_unit(unit)
         zone = _zone(timezone) or UTC_ZONE
         start = milliseconds(startDate, code=5166403)
-        count = whole(amount) if type(amount) in NUMBER_TYPES else None
+        count = whole64(amount)
         if count is None:
             raise CommandFailure(5166405, f"{name} expects integer amount of time units")
+        if sign < 0 and count == -(2**63):
+            raise CommandFailure(6045000, f"invalid {name} 'amount' parameter value: {count}")
         if abs(count) > _MOST_UNITS.get(unit, 2**63):
             raise CommandFailure(
                 5976500, f"invalid {name} 'amount' parameter value: {count} {unit}"
@@ -367,7 +380,7 @@ def date_trunc(
     unit = _unit("$dateTrunc", unit)
     if unit == "week" and is_nullish(startOfWeek):
         return None
-    size = whole(binSize) if type(binSize) in NUMBER_TYPES else None
+    size = whole64(binSize)
     if size is None:
         raise CommandFailure(
             5439017,
@@ -379,9 +392,15 @@ def date_trunc(
         )
     week_start = _weekday(startOfWeek) if unit == "week" else 6
     zone = _zone(timezone) or UTC_ZONE
-    return DatetimeMS(
-        date_math.truncate(milliseconds(date, code=5439012), unit, size, zone, week_start)
-    )
+    instant = milliseconds(date, code=5439012)
+    if unit in _BY_CALENDAR and size > _LARGEST_BIN:
+        raise CommandFailure(5439006, "dateTrunc unsupported binSize value")
+    if unit not in _BY_CALENDAR and size * date_math.MILLISECONDS[unit] >= 2**63:
+        raise CommandFailure(5439002, "dateTrunc overflowed")
+    start = date_math.truncate(instant, unit, size, zone, week_start)
+    if not -(2**63) <= start < 2**63:
+        raise CommandFailure(5166406, "dateAdd overflowed")
+    return DatetimeMS(start)
 
 
 def _timestamp_part(name: str, code: int, part: Callable[[Timestamp], int]) -> Operator:

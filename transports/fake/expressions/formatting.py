@@ -26,4 +26,4 @@ def number_text(value: Any) -> str:
 def timestamp_text(value: Timestamp) -> str:
     """Return a timestamp as ``coerceToString`` writes it, e.g. ``Jan  1 00:00:01:5``."""
     moment = datetime.fromtimestamp(value.time, UTC)
-    return f"{moment:%b} {moment.day:2d} {moment:%H:%M:%S}:{value.inc:x}"
+    return f"{moment:%b} {moment.day:2d} {moment:%H:%M:%S}:{value.inc}"

@@ -11,7 +11,7 @@ from transports.fake.errors import CommandFailure
 from transports.fake.expressions.arithmetic import type_name
 from transports.fake.expressions.conditions import truthy
 from transports.fake.expressions.names import check_variable_name
-from transports.fake.expressions.numbers import whole
+from transports.fake.expressions.numbers import whole32
 from transports.fake.expressions.scope import (
     Constant,
     Expression,
@@ -21,7 +21,7 @@ from transports.fake.expressions.scope import (
     is_nullish,
     named_arguments,
 )
-from transports.fake.values import MISSING, NUMBER_TYPES, Document
+from transports.fake.values import MISSING, Document
 
 
 def _elements(operator: str, value: Any, code: int) -> list[Any] | None:
@@ -104,7 +104,7 @@ def filter_(operand: Any, scope: Scope) -> Expression:
 def _limit(value: Any) -> int | None:
     if is_nullish(value):
         return None
-    number = whole(value) if type(value) in NUMBER_TYPES else None
+    number = whole32(value)
     if number is None:
         raise CommandFailure(
             327391, f"$filter: limit must be represented as a 32-bit integral value: {value}"

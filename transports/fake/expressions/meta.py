@@ -16,7 +16,9 @@ _UNSUPPORTED_META: Final = frozenset({"sortKey"})
 
 def meta(operand: Any, scope: Scope) -> Expression:
     """``$meta``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/meta/."""
-    if type(operand) is not str or operand not in metadata.KINDS:
+    if type(operand) is not str:
+        raise CommandFailure(17307, "$meta only supports string arguments")
+    if operand not in metadata.KINDS:
         raise CommandFailure(17308, f"Unsupported argument to $meta: {operand}")
     if operand in _UNSUPPORTED_META:
         raise unsupported(f"the expression {{$meta: {operand!r}}}")

@@ -14,9 +14,11 @@ from typing import Any, Final
 from bson import Decimal128, Int64
 from bson.decimal128 import create_decimal128_context
 
-from transports.fake.values import integer
+from transports.fake.errors import CommandFailure
+from transports.fake.values import NUMBER_TYPES, integer
 
 DECIMAL: Final[Context] = create_decimal128_context()
+_LEAST_LONG: Final = -(2**63)
 _FIFTEEN_DIGITS: Final = Context(prec=15, rounding=ROUND_HALF_EVEN)
 
 Number = int | Int64 | float | Decimal128
@@ -108,6 +110,44 @@ def whole(value: Any) -> int | None:
         if number.is_finite() and number == number.to_integral_value():
             return int(number)
     return None
+
+
+def whole32(value: Any) -> int | None:
+    """Return a value as an `int` if it is a whole number of 32 bits, of any type."""
+    return _whole_within(value, 31)
+
+
+def whole64(value: Any) -> int | None:
+    """Return a value as an `int` if it is a whole number of 64 bits, of any type."""
+    return _whole_within(value, 63)
+
+
+def _whole_within(value: Any, bits: int) -> int | None:
+    if type(value) not in NUMBER_TYPES:
+        return None
+    if type(value) is Decimal128 and value.to_decimal().adjusted() > 20:
+        return None
+    number = whole(value)
+    return number if number is not None and -(1 << bits) <= number < 1 << bits else None
+
+
+def coerced_long(value: Any) -> int:
+    """Return a number as ``coerceToLong`` does: doubles cut, decimals rounded to the even.
+
+    Raises:
+        CommandFailure: 31109 for a double out of range; a decimal that is gives the least long.
+    """
+    if type(value) is float:
+        if not -(2.0**63) <= value < 2.0**63:
+            raise CommandFailure(31109, f"Can't coerce out of range value {value:g} to long")
+        return int(value)
+    if type(value) is Decimal128:
+        number = value.to_decimal()
+        if not number.is_finite() or number.adjusted() > 20:
+            return _LEAST_LONG
+        rounded = int(number.to_integral_value(ROUND_HALF_EVEN))
+        return rounded if _LEAST_LONG <= rounded < 2**63 else _LEAST_LONG
+    return int(value)
 
 
 class DoubleDouble:

@@ -136,6 +136,31 @@ def folded(expression: Expression, parts: list[Expression]) -> Expression:
     return expression
 
 
+def refuse_constant(failure: CommandFailure) -> None:
+    """Fail a request for a constant that the server looks at when it optimizes."""
+    failures = _failures.get()
+    if failures is None:
+        failure.folding = True
+        raise failure
+    failures.append(failure)
+
+
+def constants_last(parts: list[Expression], join: Callable[[list[Any]], Any]) -> list[Expression]:
+    """Return a commutative operator's operands in the server's order: its constants as one, last.
+
+    Args:
+        parts: as they are written.
+        join: the operator, on constants.
+    """
+    constants = [part for part in parts if type(part) is Constant]
+    if not constants or len(constants) == len(parts):
+        return parts
+    last: list[Expression] = [*constants]
+    if len(constants) > 1:
+        last = [folded(lambda document, variables: join([c.value for c in constants]), last)]
+    return [*(part for part in parts if type(part) is not Constant), *last]
+
+
 def _failing(failure: CommandFailure) -> Expression:
     def fail(document: Document, variables: Variables) -> Any:
         raise CommandFailure(failure.code, failure.message)

@@ -20,8 +20,10 @@ from transports.fake.expressions.scope import (
     Variables,
     arguments,
     check_count,
+    constants_last,
     folded,
     is_nullish,
+    refuse_constant,
 )
 from transports.fake.values import Document, hash_key, sort_key
 
@@ -52,6 +54,8 @@ def _operator(
             parts = [_checked(part) for part in parts]
         if name == "$setIsSubset" and type(parts[1]) is Constant and type(parts[0]) is not Constant:
             return _within(parts[0], parts[1], collation)
+        if name in ("$setUnion", "$setIntersection"):
+            parts = constants_last(parts, lambda values: function(values, collation))
         return folded(
             lambda document, variables: function(
                 # A set of any number of operands stops at the first null.
@@ -101,7 +105,12 @@ def intersection(values: Iterable[Any], collation: Collation | None) -> Any:
                 f"{type_name(value)}",
             )
         own = _keyed(value, collation)
-        keyed = own if keyed is None else {k: v for k, v in keyed.items() if k in own}
+        if keyed is None:
+            keyed = own
+            continue
+        if len(keyed) > len(own):
+            keyed, own = own, keyed  # equal values of two types: those of the smaller set stay
+        keyed = {k: v for k, v in keyed.items() if k in own}
     return _ordered(keyed or {}, collation)
 
 
@@ -151,6 +160,14 @@ def _checked(part: Expression) -> Expression:
 
 def _within(part: Expression, whole: Constant, collation: Collation | None) -> Expression:
     """Return ``$setIsSubset`` of a constant, an operator of its own to the server."""
+    if type(whole.value) is not list:
+        refuse_constant(
+            CommandFailure(
+                17311,
+                "both operands of $setIsSubset must be arrays. Second argument is of type: "
+                f"{type_name(whole.value)}",
+            )
+        )
 
     def within(document: Document, variables: Variables) -> bool:
         value = part(document, variables)

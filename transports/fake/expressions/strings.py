@@ -9,18 +9,20 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from bson import Code, DatetimeMS, Int64, Regex
+from bson import Code, DatetimeMS, Regex
 from bson.timestamp import Timestamp
 
 from transports.fake.errors import CommandFailure
 from transports.fake.expressions.arithmetic import type_name
 from transports.fake.expressions.formatting import number_text, timestamp_text
-from transports.fake.expressions.numbers import whole
+from transports.fake.expressions.numbers import coerced_long, whole32
 from transports.fake.expressions.scope import Operator, fixed, is_nullish, named, variadic
 from transports.fake.expressions.time_zones import iso_text
 from transports.fake.matcher_regex import compile_pattern
 from transports.fake.sizes import checked_string
 from transports.fake.values import NUMBER_TYPES, Document, regex_options
+
+_ABSENT: Final = object()
 
 
 def coerced(value: Any) -> str:
@@ -38,7 +40,7 @@ def coerced(value: Any) -> str:
         return number_text(value)
     if kind is DatetimeMS:
         return iso_text(int(value))
-    if kind is Code:
+    if kind is Code and value.scope is None:
         return str(value)
     if kind is Timestamp:
         return timestamp_text(value)
@@ -111,7 +113,7 @@ def substring_bytes(text: Any, start: Any, length: Any) -> str:
                 code,
                 f"$substrBytes: {what} must be a numeric type (is BSON type {type_name(value)})",
             )
-    first, count = _int64(start), _int64(length)
+    first, count = coerced_long(start), coerced_long(length)
     if first < 0:
         raise CommandFailure(
             50752, f"$substrBytes:  starting index must be non-negative (got: {first})"
@@ -129,13 +131,6 @@ def substring_bytes(text: Any, start: Any, length: Any) -> str:
     return data[first:end].decode()
 
 
-def _int64(value: Any) -> int:
-    kind = type(value)
-    if kind is int or kind is Int64:
-        return int(value)
-    return int(value) if kind is float else int(value.to_decimal())
-
-
 def substring_cp(text: Any, start: Any, length: Any) -> str:
     """``$substrCP``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/substrCP/."""
     string = coerced(text)
@@ -144,11 +139,11 @@ def substring_cp(text: Any, start: Any, length: Any) -> str:
             raise CommandFailure(
                 code, f"$substrCP: {what} must be a numeric type (is BSON type {type_name(value)})"
             )
-        if whole(value) is None:
+        if whole32(value) is None:
             raise CommandFailure(
                 code + 1, f"$substrCP: {what} cannot be represented as a 32-bit integral value"
             )
-    first, count = _int64(start), _int64(length)
+    first, count = int(whole32(start) or 0), int(whole32(length) or 0)
     if count < 0:
         raise CommandFailure(34454, "$substrCP: length must be a nonnegative integer.")
     if first < 0:
@@ -157,11 +152,11 @@ def substring_cp(text: Any, start: Any, length: Any) -> str:
 
 
 def _index(
-    name: str, codes: tuple[int, int, int], encode: Callable[[str], Any]
+    name: str, codes: tuple[int, int, int], find: Callable[[str, str, list[int]], int]
 ) -> Callable[..., Any]:
     not_text, not_pattern, negative = codes
 
-    def index_of(text: Any, pattern: Any, start: Any = 0, end: Any = False) -> Any:
+    def index_of(text: Any, pattern: Any, start: Any = 0, end: Any = _ABSENT) -> Any:
         if is_nullish(text):
             return None
         if type(text) is not str:
@@ -176,9 +171,9 @@ def _index(
             )
         bounds = []
         for value, what in ((start, "starting"), (end, "ending")):
-            if value is False and what == "ending":
+            if value is _ABSENT:
                 continue
-            number = whole(value) if type(value) in NUMBER_TYPES else None
+            number = whole32(value)
             if number is None:
                 raise CommandFailure(
                     40096,
@@ -190,20 +185,28 @@ def _index(
                     negative, f"{name} requires a nonnegative {what} index, found: {number}"
                 )
             bounds.append(number)
-        data, sought = encode(text), encode(pattern)
-        return _find(data, sought, bounds)
+        return find(text, pattern, bounds)
 
     index_of.__doc__ = f"``{name}``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/{name[1:]}/."
     return index_of
 
 
-def _find(data: Any, sought: Any, bounds: list[int]) -> int:
+def _find_bytes(text: str, pattern: str, bounds: list[int]) -> int:
+    data, sought = text.encode(), pattern.encode()
     start = bounds[0]
     end = min(bounds[1], len(data)) if len(bounds) > 1 else len(data)
     if start > len(data) or end < start:
         return -1
-    found: int = data.find(sought, start, end)
-    return found
+    return data.find(sought, start, end)
+
+
+def _find_code_points(text: str, pattern: str, bounds: list[int]) -> int:
+    """Find where a match starts, which may go on behind the bound."""
+    if not text and not pattern:
+        return 0
+    end = min(bounds[1], len(text)) if len(bounds) > 1 else len(text)
+    found = text.find(pattern, bounds[0])
+    return found if 0 <= found < end else -1
 
 
 def split(text: Any, separator: Any) -> Any:
@@ -263,10 +266,18 @@ def _pattern_of(name: str, regex: Any, options: Any) -> re.Pattern[str] | None:
     if not is_nullish(options):
         if type(options) is not str:
             raise CommandFailure(51106, f"{name} needs 'options' to be of type string")
+        if "\0" in options:
+            raise CommandFailure(
+                51110, f"{name}: regular expression options cannot contain an embedded null byte"
+            )
         given = options
     if is_nullish(regex):
         return None
     if type(regex) is str:
+        if "\0" in regex:
+            raise CommandFailure(
+                51109, f"{name}: regular expression cannot contain an embedded null byte"
+            )
         return _compiled(regex, given)
     if type(regex) is Regex:
         own = regex_options(regex)
@@ -354,10 +365,10 @@ def _replace(name: str, count: int) -> Operator:
 STRINGS: Final[dict[str, Operator]] = {
     "$concat": variadic(concat),
     "$indexOfBytes": fixed(
-        "$indexOfBytes", _index("$indexOfBytes", (40091, 40092, 40097), str.encode), 2, 4
+        "$indexOfBytes", _index("$indexOfBytes", (40091, 40092, 40097), _find_bytes), 2, 4
     ),
     "$indexOfCP": fixed(
-        "$indexOfCP", _index("$indexOfCP", (40093, 40094, 40097), lambda text: text), 2, 4
+        "$indexOfCP", _index("$indexOfCP", (40093, 40094, 40097), _find_code_points), 2, 4
     ),
     "$ltrim": _trim("$ltrim", lambda text, chars: _strip_some(text, chars, True, False)),
     "$rtrim": _trim("$rtrim", lambda text, chars: _strip_some(text, chars, False, True)),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
-from bson import Decimal128
+from bson import Decimal128, Int64
 
 from transports.fake.collation import Collation
 from transports.fake.expressions.numbers import DECIMAL, Sum, decimal_value, to_float
@@ -19,6 +19,7 @@ from transports.fake.expressions.scope import (
     Operator,
     Scope,
     arguments,
+    constants_last,
     folded,
     is_nullish,
 )
@@ -45,12 +46,17 @@ def average_of(result: Sum, count: int) -> Any:
     return result.as_float() / count
 
 
+def as_averaged(value: Any) -> Any:
+    """Return a number as an average takes it: integers are doubles, digits lost."""
+    return float(value) if type(value) is Int64 else value
+
+
 def average(values: list[Any], collation: Collation | None = None) -> Any:
     """``$avg``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/avg/."""
     result, count = Sum(), 0
     for value in values:
         if type(value) in NUMBER_TYPES:
-            result.add(value)
+            result.add(as_averaged(value))
             count += 1
     return average_of(result, count)
 
@@ -122,6 +128,8 @@ def _operator(summary: Summary) -> Operator:
                 return summary(value if type(value) is list else [value], collation)
 
             return folded(over_one, parts)
+        if summary in (least, greatest):
+            parts = constants_last(parts, lambda values: summary(values, collation))
         return folded(
             lambda document, variables: summary(
                 [part(document, variables) for part in parts], collation

@@ -203,6 +203,12 @@ def zone_of(value: Any, *, code: int = 40517) -> TimeZone | None:
 def iso_text(milliseconds: int) -> str:
     """Return an instant as ``2020-01-02T03:04:05.006Z``."""
     at = moment(milliseconds)
+    if not 0 <= at.year <= 9999:
+        raise CommandFailure(
+            18537,
+            "Could not convert date to string: date component was outside the supported range of "
+            f"0-9999: {at.year}",
+        )
     return (
         f"{at.year:04d}-{at.month:02d}-{at.day:02d}"
         f"T{at.hour:02d}:{at.minute:02d}:{at.second:02d}.{at.millisecond:03d}Z"

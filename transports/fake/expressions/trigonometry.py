@@ -15,6 +15,7 @@ from bson import Decimal128
 from transports.fake.errors import CommandFailure
 from transports.fake.expressions import decimal_functions as exact
 from transports.fake.expressions.arithmetic import numeric, type_name
+from transports.fake.expressions.decimal_functions import as_library
 from transports.fake.expressions.numbers import decimal_value, to_decimal, to_float, widest
 from transports.fake.expressions.scope import Operator, fixed, is_nullish
 from transports.fake.values import NUMBER_TYPES, is_nan
@@ -53,9 +54,9 @@ def _unlimited(function: Callable[[float], float]) -> Callable[[float], float]:
 
 def arc_tangent_2(y: Any, x: Any) -> Any:
     """``$atan2``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/atan2/."""
-    if is_nullish(y) or is_nullish(x):
-        return None
     for value, code in ((y, 51044), (x, 51045)):
+        if is_nullish(value):
+            return None
         if type(value) not in NUMBER_TYPES:
             raise CommandFailure(
                 code, f"$atan2 only supports numeric types, not {type_name(value)}"
@@ -78,22 +79,35 @@ def _hyperbolic_arc_tangent(value: float) -> float:
 
 
 TRIGONOMETRY: Final[dict[str, Operator]] = {
-    "$sin": _trigonometric("$sin", math.sin, exact.sine),
-    "$cos": _trigonometric("$cos", math.cos, exact.cosine),
-    "$tan": _trigonometric("$tan", math.tan, exact.tangent),
-    "$asin": _trigonometric("$asin", math.asin, exact.arc_sine, _in_unit),
-    "$acos": _trigonometric("$acos", math.acos, exact.arc_cosine, _in_unit),
-    "$atan": _trigonometric("$atan", math.atan, exact.arc_tangent, _anywhere),
+    "$sin": _trigonometric("$sin", math.sin, as_library(exact.sine, zero=True, reduces=True)),
+    "$cos": _trigonometric("$cos", math.cos, as_library(exact.cosine, reduces=True)),
+    "$tan": _trigonometric("$tan", math.tan, as_library(exact.tangent, tiny=True, reduces=True)),
+    "$asin": _trigonometric("$asin", math.asin, as_library(exact.arc_sine, tiny=True), _in_unit),
+    "$acos": _trigonometric("$acos", math.acos, as_library(exact.arc_cosine), _in_unit),
+    "$atan": _trigonometric(
+        "$atan", math.atan, as_library(exact.arc_tangent, zero=True), _anywhere
+    ),
     "$atan2": fixed("$atan2", arc_tangent_2, 2),
-    "$sinh": _trigonometric("$sinh", _unlimited(math.sinh), exact.hyperbolic_sine, _anywhere),
-    "$cosh": _trigonometric("$cosh", _unlimited(math.cosh), exact.hyperbolic_cosine, _anywhere),
-    "$tanh": _trigonometric("$tanh", math.tanh, exact.hyperbolic_tangent, _anywhere),
-    "$asinh": _trigonometric("$asinh", math.asinh, exact.hyperbolic_arc_sine, _anywhere),
+    "$sinh": _trigonometric(
+        "$sinh", _unlimited(math.sinh), as_library(exact.hyperbolic_sine, tiny=True), _anywhere
+    ),
+    "$cosh": _trigonometric(
+        "$cosh", _unlimited(math.cosh), as_library(exact.hyperbolic_cosine), _anywhere
+    ),
+    "$tanh": _trigonometric(
+        "$tanh", math.tanh, as_library(exact.hyperbolic_tangent, zero=True), _anywhere
+    ),
+    "$asinh": _trigonometric(
+        "$asinh", math.asinh, as_library(exact.hyperbolic_arc_sine), _anywhere
+    ),
     "$acosh": _trigonometric(
-        "$acosh", math.acosh, exact.hyperbolic_arc_cosine, lambda value: bool(value >= 1)
+        "$acosh",
+        math.acosh,
+        as_library(exact.hyperbolic_arc_cosine),
+        lambda value: bool(value >= 1),
     ),
     "$atanh": _trigonometric(
-        "$atanh", _hyperbolic_arc_tangent, exact.hyperbolic_arc_tangent, _in_unit
+        "$atanh", _hyperbolic_arc_tangent, as_library(exact.hyperbolic_arc_tangent), _in_unit
     ),
     "$degreesToRadians": _trigonometric(
         "$degreesToRadians", math.radians, exact.radians, _anywhere
