@@ -8,10 +8,11 @@ for every instance of a class, so it is looked up once per class; pydantic then 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.fields import ModelPrivateAttr
 from pydantic_core import PydanticUndefined
 
@@ -21,7 +22,7 @@ _SHARED = {type(None), bool, int, float, complex, str, bytes}
 Plan = tuple[dict[str, Any], tuple[tuple[str, Callable[[], Any]], ...]]
 """The values that instances share, and how to make the others."""
 
-_LEFT_TO_PYDANTIC: Plan = ({}, ())
+LEFT_TO_PYDANTIC: Plan = ({}, ())
 
 PostInit = Callable[[Any, Any], None]
 
@@ -35,28 +36,55 @@ def filling_private_attributes(post_init: PostInit) -> PostInit:
             _fill(self)
         post_init(self, context)
 
+    model_post_init.__odm_original__ = post_init  # type: ignore[attr-defined]  # of a function
     return model_post_init
+
+
+class _WithPrivateAttribute(BaseModel):
+    _attribute: int = 0
+
+
+_pydantics_own: Any = _WithPrivateAttribute.__dict__["model_post_init"]
+
+
+def only_fills(post_init: Any) -> bool:
+    """Whether a class's ``model_post_init`` fills in private attributes and does nothing else."""
+    while post_init is not _pydantics_own:
+        if hasattr(post_init, "__odm_original__"):
+            post_init = post_init.__odm_original__
+        elif post_init.__module__ == _pydantics_own.__module__ and post_init.__closure__:
+            # Pydantic's, around that of a base class, or one that somebody has written.
+            variables = dict(
+                zip(post_init.__code__.co_freevars, post_init.__closure__, strict=True)
+            )
+            if "original_model_post_init" not in variables:
+                return False
+            post_init = variables["original_model_post_init"].cell_contents
+        else:
+            return False
+    return True
 
 
 def _fill(instance: Any) -> None:
     cls = type(instance)
-    plan: Plan | None = cls.__dict__.get("__odm_private__")
-    if plan is None:
-        plan = cls.__odm_private__ = _plan(cls.__private_attributes__)
-    if plan is not _LEFT_TO_PYDANTIC:
-        shared, made = plan
+    found: Plan | None = cls.__dict__.get("__odm_private__")
+    if found is None:
+        found = cls.__odm_private__ = plan(cls.__private_attributes__)
+    if found is not LEFT_TO_PYDANTIC:
+        shared, made = found
         private = shared.copy()
         for name, make in made:
             private[name] = make()
         object.__setattr__(instance, "__pydantic_private__", private)
 
 
-def _plan(attributes: dict[str, ModelPrivateAttr]) -> Plan:
+def plan(attributes: Mapping[str, ModelPrivateAttr]) -> Plan:
+    """Return how the private *attributes* of a class are filled in."""
     shared: dict[str, Any] = {}
     made: list[tuple[str, Any]] = []
     for name, attribute in attributes.items():
         if attribute.default_factory_takes_validated_data:
-            return _LEFT_TO_PYDANTIC
+            return LEFT_TO_PYDANTIC
         if attribute.default_factory is not None:
             made.append((name, attribute.default_factory))
         elif type(attribute.default) in _SHARED:

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from functools import wraps
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from beanie.odm.cache import LRUCache
 from beanie.odm.queries import aggregation, delete, find, update
+from beanie.odm.queries.update import UpdateResponse
 from pydantic import BaseModel
+from pymongo import ReturnDocument
 
 from odm.arguments import checked_count, checked_projection
 from odm.binding import Binder, Scope, captured, current_scope, entered
+from odm.cursors import RawStream
+from odm.reading import Read, read_all, reader
 from odm.sorting import Sort, sort_order
 
 _T = TypeVar("_T", bound=BaseModel)
@@ -76,7 +81,6 @@ def _awaited(method: Callable[..., Any]) -> Callable[..., Any]:
 
 _STEPS: dict[str, Callable[..., Any]] = {
     "__await__": _awaited,
-    "__anext__": _coroutine,
     "to_list": _coroutine,
     "get_cursor": _coroutine,
     "count": _coroutine,
@@ -102,8 +106,60 @@ def _on_connection(query: _Q) -> _Q:
     return query
 
 
+class DocumentsQuery(ConnectionQuery):
+    """What finds many documents: a list of them, or one after the other."""
+
+    lazy_parse: bool
+    pymongo_kwargs: dict[str, Any]
+
+    if TYPE_CHECKING:  # what Beanie's queries have
+
+        async def get_cursor(self) -> Any:
+            """Return the driver's cursor; nothing has been sent for it yet, or the first batch."""
+
+        def get_projection_model(self) -> Any:
+            """Return the model that the documents become; None: they stay as they are."""
+
+        def _get_cache(self) -> Any: ...
+        def _set_cache(self, data: Any) -> None: ...
+
+    _stream: RawStream | None = None
+    _read: Read
+
+    async def __anext__(self) -> Any:
+        stream = self._stream
+        if stream is None:
+            with entered(self._connection_scope()):
+                stream = RawStream(await self.get_cursor(), self.pymongo_kwargs)
+            self._stream, self._read = stream, self._reader()
+        raw = stream.ready.popleft() if stream.ready else await self._fetched(stream)
+        with entered(self._connection_scope()):
+            return self._read(raw)
+
+    async def _fetched(self, stream: RawStream) -> Any:
+        with entered(self._connection_scope()):
+            return await anext(stream)
+
+    async def to_list(self, length: int | None = None) -> list[Any]:
+        """Return the documents, *length* of them at most."""
+        found = self._get_cache()
+        if found is None:
+            cursor = await self.get_cursor()
+            found = await cursor.to_list(length)
+            self._set_cache(found)
+        return read_all(self._reader(), found)
+
+    def _reader(self) -> Read:
+        model = self.get_projection_model()
+        return _as_it_is if model is None else reader(model, lazy=self.lazy_parse)
+
+
+def _as_it_is(raw: Any) -> Any:
+    return raw
+
+
 @_on_connection
-class AggregationQuery(ConnectionQuery, aggregation.AggregationQuery[_A]):
+class AggregationQuery(DocumentsQuery, aggregation.AggregationQuery[_A]):
     """An aggregation: ``to_list()`` or ``async for``."""
 
     def __aiter__(self) -> AsyncIterator[_A]:
@@ -120,11 +176,25 @@ class UpdateOne(ConnectionQuery, update.UpdateOne):
     """An update of one document; await it."""
 
     async def _update(self) -> Any:
-        result = await super()._update()  # type: ignore[no-untyped-call]  # of Beanie
+        if self.bulk_writer or self.response_type is UpdateResponse.UPDATE_RESULT:
+            result = await super()._update()  # type: ignore[no-untyped-call]  # of Beanie
+        else:
+            result = await self._update_and_read()
         scope = current_scope()
         if result is None and self.bulk_writer is None and scope is not None:
             _note_missed(scope, self.find_query)
         return result
+
+    async def _update_and_read(self) -> Any:
+        before = self.response_type is UpdateResponse.OLD_DOCUMENT
+        found = await self.document_model.get_pymongo_collection().find_one_and_update(
+            self.find_query,
+            self.update_query,
+            session=self.session,
+            return_document=ReturnDocument.BEFORE if before else ReturnDocument.AFTER,
+            **self.pymongo_kwargs,
+        )
+        return None if found is None else reader(self.document_model)(found)
 
 
 def _note_missed(scope: Scope, find_query: Any) -> None:
@@ -145,7 +215,7 @@ class DeleteOne(ConnectionQuery, delete.DeleteOne):
 
 
 @_on_connection
-class FindMany(ConnectionQuery, find.FindMany[_T]):
+class FindMany(DocumentsQuery, find.FindMany[_T]):
     """A search: nothing is sent until ``to_list()``, ``async for``, ``count()``, ….
 
     ``sort``, ``skip``, ``limit``, ``find`` and ``project`` change the query and return it.
@@ -214,3 +284,25 @@ class FindOne(ConnectionQuery, find.FindOne[_T]):
     UpdateQueryType = UpdateOne
     DeleteQueryType = DeleteOne
     AggregationQueryType = AggregationQuery
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        found = yield from self._cached_or_found().__await__()
+        if found is None or type(found) is self.projection_model:
+            return found
+        return reader(self.projection_model)(found)
+
+    async def _cached_or_found(self) -> Any:
+        if self.ignore_cache or not self.document_model.get_settings().use_cache:
+            return await self._find_one()  # type: ignore[no-untyped-call]  # of Beanie
+        key = LRUCache.create_key(  # type: ignore[no-untyped-call]  # of Beanie
+            "FindOne",
+            self.get_filter_query(),
+            self.projection_model,
+            self.session,
+            self.fetch_links,
+        )
+        found = self.document_model._cache.get(key)
+        if found is None:
+            found = await self._find_one()  # type: ignore[no-untyped-call]  # of Beanie
+            self.document_model._cache.set(key, found)
+        return found

@@ -22,7 +22,6 @@ from typing import Any, TypeVar, cast, overload
 import beanie
 from beanie.odm.operators.update.general import SetRevisionId
 from beanie.odm.queries.update import UpdateResponse
-from beanie.odm.utils.parsing import parse_obj
 from pydantic import BaseModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
@@ -39,10 +38,12 @@ from odm.arguments import (
     checked_token,
 )
 from odm.bulk import Bulk
+from odm.cursors import RawStream
 from odm.document import Document
 from odm.errors import DocumentNotFound
 from odm.paging import KeysetPage, Page
 from odm.queries import FindMany
+from odm.reading import read_all, reader
 from odm.repository_base import Filter, RepositoryBase
 from odm.sorting import Sort, sort_order
 from odm.watching import Watch
@@ -191,21 +192,25 @@ class Repository(RepositoryBase[_T]):
         Args:
             filters: all must hold.
             sort: as in `find`.
-            batch_size: documents per batch; the server's choice by default (101, then 16 MB).
+            batch_size: documents per batch; 1,000 by default, or 16 MB if that is less.
         """
         options = {}
         if batch_size is not None:
             checked_count("batch_size", batch_size)
             options["batch_size"] = batch_size
         query = self._find(filters, sort=sort, **options)
-        cursor: Any = await query.get_cursor()
+        stream = RawStream(await query.get_cursor(), options)
+        read = reader(self._model)
         try:
-            async for raw in cursor:
+            while True:
+                raw = stream.ready.popleft() if stream.ready else await anext(stream, None)
+                if raw is None:
+                    break
                 with self._scope():
-                    document = cast("_T", parse_obj(self._model, raw))
+                    document = cast("_T", read(raw))
                 yield document
         finally:
-            await cursor.close()
+            await stream.aclose()
 
     # Pages
 
@@ -256,8 +261,9 @@ class Repository(RepositoryBase[_T]):
         following = None
         if len(found) > size:
             following = paging.encode_token(found[size - 1], order, name, options)
+        read = reader(self._model)
         with self._scope():
-            items = [cast("_T", parse_obj(self._model, raw)) for raw in found[:size]]
+            items: list[_T] = read_all(read, found[:size])
         return KeysetPage(items=items, next=following)
 
     # Writing

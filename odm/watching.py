@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from beanie.odm.utils.parsing import parse_obj
 from pydantic import BaseModel
 from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.errors import PyMongoError
 
 from odm.binding import Binder, entered
+from odm.reading import reader
 
 _T = TypeVar("_T", bound=BaseModel)
 
@@ -103,7 +103,7 @@ class Watch(Generic[_T]):
         document = event.get("fullDocument")
         described = event.get("updateDescription") or {}
         with entered(self._binder.scope):
-            parsed: Any = None if document is None else parse_obj(self._model, document)
+            parsed: Any = None if document is None else reader(self._model)(document)
         return Change(
             operation=event["operationType"],
             id=event.get("documentKey", {}).get("_id"),

@@ -68,6 +68,6 @@ def test_loading_looks_at_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise AssertionError("planned a second time")
 
-    monkeypatch.setattr(odm.instances, "_plan", fail)
+    monkeypatch.setattr(odm.instances, "plan", fail)
     monkeypatch.setattr("pydantic._internal._fields.takes_validated_data_argument", fail)
     assert Plain.model_validate({"name": "y"})._made == {}

@@ -1,0 +1,68 @@
+"""Documents one after the other: a cursor that is asked for a batch of them at a time.
+
+The server's own batches, after the first, are 16 MB, which are a multiple of that once decoded: to
+hold no more than `BATCH` documents, a stream says so. And to ask PyMongo's cursor for one document
+costs as much as to decode it, so a stream asks for what the cursor has got.
+
+This module knows neither models nor connections.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo.cursor_shared import CursorType
+
+BATCH = 1000
+"""Documents in a batch, where nobody says otherwise; a batch has 16 MB at most in any case."""
+
+
+class RawStream:
+    """What a cursor finds, not yet parsed.
+
+    Args:
+        cursor: of the driver's, not iterated over yet.
+        options: those that it was made with.
+
+    Attributes:
+        ready: what has been fetched and not yet been taken.
+    """
+
+    __slots__ = ("_chunk", "_cursor", "_is_tailable", "ready")
+
+    def __init__(self, cursor: Any, options: Mapping[str, Any]) -> None:
+        self.ready: deque[Any] = deque()
+        self._cursor = cursor
+        # Such a cursor waits for more than there is; nobody should wait for a batch to be full.
+        self._is_tailable = options.get("cursor_type", CursorType.NON_TAILABLE) not in (
+            CursorType.NON_TAILABLE,
+            CursorType.EXHAUST,
+        )
+        self._chunk = options.get("batch_size") or options.get("batchSize") or 0
+        if not self._chunk and not self._is_tailable:
+            self._chunk = BATCH
+            cursor.batch_size(BATCH)
+
+    async def __anext__(self) -> Any:
+        """Return the next document.
+
+        Raises:
+            StopAsyncIteration: there is none.
+        """
+        if not self.ready:
+            if self._is_tailable:
+                return await anext(self._cursor)
+            self.ready.extend(await self._cursor.to_list(self._chunk))
+            if not self.ready:
+                raise StopAsyncIteration
+        return self.ready.popleft()
+
+    async def aclose(self) -> None:
+        """Close the cursor."""
+        await self._cursor.close()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        # A copied query begins anew, as a copied cursor of the driver's does.
+        return None
