@@ -21,6 +21,7 @@ from transports.fake.errors import (
     TYPE_MISMATCH,
     CommandFailure,
 )
+from transports.fake.expressions.numbers import whole
 from transports.fake.indexes import Index
 from transports.fake.matcher import SPECIAL_FEATURES, compile_filter
 from transports.fake.storage import Collection
@@ -72,6 +73,7 @@ _ID_OPTIONS: Final = frozenset({"v", "key", "name", "ns", "collation", "clustere
 _PARTIAL_OPERATORS: Final = frozenset(
     {"$eq", "$exists", "$gt", "$gte", "$lt", "$lte", "$type", "$in", "$and", "$or", "$geoWithin"}
 )
+_INDEX_ALREADY_EXISTS: Final = 68
 _OPERATION_FAILED: Final = 96
 _MAX_EXPIRY: Final = 0x7FFFFFFF
 
@@ -148,6 +150,12 @@ def _check_shape(spec: Document) -> None:
     if spec["name"] == "":
         raise _error({**spec, "v": 2}, "index name cannot be empty")
     for flag in _FLAGS:
+        if flag == "hidden" and type(spec.get(flag, False)) is not bool:
+            raise _error(
+                spec,
+                f"The field 'hidden' must be a bool, but got {bson_type(spec[flag])[1]}",
+                TYPE_MISMATCH,
+            )
         if flag in spec and type(spec[flag]) is not bool and not is_number(spec[flag]):
             raise _error(
                 spec,
@@ -165,6 +173,12 @@ def _check_shape(spec: Document) -> None:
     if spec.get("collation") == {}:
         raise _error(spec, "The field 'collation' cannot be an empty object.", BAD_VALUE)
     _check_filter(spec)
+    if whole(version) is None:
+        raise _error(
+            spec,
+            f"Index version must be representable as a 32-bit integer, but got {render(version)}",
+            BAD_VALUE,
+        )
     if as_decimal(version) not in (1, 2):
         shown = render_document(spec)
         raise _error(
@@ -381,15 +395,25 @@ def _integer(value: Any) -> Any:
     return value if type(value) in (int, Int64) else int(value.to_decimal())
 
 
-def check_together(indexes: Mapping[str, Index], specs: list[Document]) -> None:
+def check_together(indexes: Mapping[str, Index], specs: list[Document], *, empty: bool) -> None:
     """Refuse specifications of one command that are in each other's way.
 
+    Args:
+        indexes: those that the collection has.
+        specs: the new ones, as `normalised` returns them.
+        empty: whether the collection holds no documents: its indexes are made one after the
+            other, those of any other in one build.
+
     Raises:
-        CommandFailure: 96 for two that are the same, and what `existing` raises.
+        CommandFailure: 68 (96 in a build) for two that are the same, and what `existing` raises.
     """
     held = dict(indexes)
     for spec in specs:
         if existing(held, spec) is not None:
+            if empty:
+                raise CommandFailure(
+                    _INDEX_ALREADY_EXISTS, f"Identical index already exists: {spec['name']}"
+                )
             raise CommandFailure(
                 _OPERATION_FAILED,
                 "Cannot build two identical indexes. Try again without duplicate indexes.",
@@ -464,7 +488,7 @@ def _equivalent(left: Document, right: Document) -> bool:
 
 
 def _same(left: Document, right: Document) -> bool:
-    ignored = ("background", "v")
+    ignored = ("background", "hidden", "v")
     return render(
         {
             field: value

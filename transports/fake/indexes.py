@@ -49,7 +49,7 @@ class Index:
         self.name: str = spec["name"]
         self.pattern: Document = spec["key"]
         self.fields: tuple[str, ...] = tuple(self.pattern)
-        self.unique = bool(spec.get("unique")) or self.fields == ("_id",)
+        self.unique = bool(spec.get("unique")) or self.pattern == {"_id": 1}
         self.sparse = bool(spec.get("sparse"))
         self.hidden = bool(spec.get("hidden"))
         self.collation: Collation | None = compile_collation(spec.get("collation"))

@@ -174,6 +174,8 @@ def never_matches(query: Mapping[str, Any]) -> bool:
     return any(
         any(never_matches(member) for member in value)
         if name == "$and"
+        else all(never_matches(member) for member in value)
+        if name == "$or"
         else is_operators(value) and value.get("$all") == []
         for name, value in query.items()
     )

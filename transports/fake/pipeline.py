@@ -169,7 +169,7 @@ def compile_stages(pipeline: Sequence[Any], context: Context, *, done: int = 0) 
         _check_place(name, spec, position, len(pipeline), context)
         pushed_down = pushed_down and name in _PUSHED_DOWN and _PUSHED_DOWN[name](spec)
         here = pushed_down and not _unwinds_next(pipeline, position)
-        slots = here and name in _GROUPS
+        slots = pushed_down and name in _GROUPS
         stages.append(_stage(name, spec, replace(context, pushed_down=here, slots=slots)))
 
     del stages[:done]

@@ -90,7 +90,7 @@ class _Parser(Parser):
 
     def parse(self, spec: Mapping[str, Any]) -> Projection:
         """Return the tree; `changes` then has what follows it."""
-        for parts, value in leaves(spec, parts_of=self.parts_of):
+        for parts, value in leaves(spec, parts_of=self.parts_of, enter=self.enter):
             self.add(parts, value)
         if self.including is None:
             self.including = self.default_kind()

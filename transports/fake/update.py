@@ -28,7 +28,6 @@ from transports.fake.matcher import (
     Match,
     Matcher,
     compile_filter,
-    never_matches,
 )
 from transports.fake.paths import split
 from transports.fake.stages.reshape import compile_reshape
@@ -208,7 +207,7 @@ def _operators(
     renames: list[tuple[str, str]] = []
 
     def check(parts: tuple[str, ...], path: str) -> None:
-        _check_parts(parts, path, filters, used)
+        _check_identifiers(parts, path, filters, used)
 
     for operator, fields in update.items():
         if operator != "$rename" and operator not in MODIFIERS:
@@ -230,8 +229,9 @@ def _operators(
                 _rename(root, path, operand, check)
                 continue
             parts = update_parts(path)
-            check(parts, path)
+            _check_positions(parts, path)
             insert(root, parts, MODIFIERS[operator](operand, setting))
+            check(parts, path)
     for name in filters:
         if name not in used:
             raise CommandFailure(
@@ -259,12 +259,7 @@ def _walker(
     return change
 
 
-def _check_parts(
-    parts: tuple[str, ...],
-    path: str,
-    filters: Mapping[str, Any],
-    used: set[str],
-) -> None:
+def _check_positions(parts: tuple[str, ...], path: str) -> None:
     if is_positional(parts[0]):
         raise bad_value(
             "Cannot have array filter identifier (i.e. '$[<id>]') element in the first "
@@ -272,6 +267,11 @@ def _check_parts(
         )
     if sum(part == "$" for part in parts) > 1:
         raise bad_value(f"Too many positional (i.e. '$') elements found in path '{path}'")
+
+
+def _check_identifiers(
+    parts: tuple[str, ...], path: str, filters: Mapping[str, Any], used: set[str]
+) -> None:
     for part in parts:
         name = filter_name(part)
         if name:
@@ -290,9 +290,7 @@ def _array_filters(
         except CommandFailure as failure:
             failure.message = f"Error parsing array filter :: caused by :: {failure.message}"
             raise
-        names = list(
-            dict.fromkeys(() if never_matches(given) and len(given) == 1 else _top_names(given))
-        )
+        names = [] if _is_nothing(given) else list(dict.fromkeys(_top_names(given)))
         if not names:
             raise CommandFailure(
                 FAILED_TO_PARSE,
@@ -320,6 +318,14 @@ def _array_filters(
     return filters
 
 
+def _is_nothing(given: Mapping[str, Any]) -> bool:
+    """Tell whether a filter is one ``$all`` of nothing, whose field is lost to the server."""
+    nothing: tuple[Document, ...] = ({"$all": []}, {"$not": {"$all": []}})
+    return len(given) == 1 and all(
+        type(value) is dict and value in nothing for value in given.values()
+    )
+
+
 def _element_test(name: str, matches: Matcher) -> Callable[[Any], bool]:
     return lambda element: matches({name: element})
 
@@ -345,8 +351,9 @@ def _rename(
 ) -> None:
     """Check a ``$rename`` and hold its two places in the tree."""
     source_parts = update_parts(source)
-    check(source_parts, source)
+    _check_positions(source_parts, source)
     insert(root, source_parts, _NOTHING)
+    check(source_parts, source)
     if type(target) is not str:
         raise bad_value(f"The 'to' field for $rename must be a string: {source}: {target!r}")
     for path, which in ((source, "source"), (target, "destination")):

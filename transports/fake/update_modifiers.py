@@ -33,6 +33,7 @@ from transports.fake.values import (
     compare,
     deep_copy,
     integer,
+    is_nan,
 )
 
 
@@ -129,7 +130,7 @@ def _arithmetic(
                     f"Failed to apply {name} operations to current value "
                     f"(({type_name(value)}){value}) for document {{_id: {key!r}}}"
                 )
-            return value if identical(value, result) else result
+            return value if _is_same_number(value, result) else result
 
         return Modifier(change)
 
@@ -137,6 +138,11 @@ def _arithmetic(
         f"``{name}``: https://www.mongodb.com/docs/manual/reference/operator/update/{name[1:]}/."
     )
     return modifier
+
+
+def _is_same_number(old: Any, new: Any) -> bool:
+    """Tell whether arithmetic has changed nothing: by value and type, and NaN is never the same."""
+    return type(old) is type(new) and not is_nan(new) and compare(old, new) == 0
 
 
 def _extreme(name: str, wanted: int) -> Callable[[Any, Setting], Modifier]:

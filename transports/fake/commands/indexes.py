@@ -12,7 +12,6 @@ from transports.fake.bson_text import render_document
 from transports.fake.commands.registry import check_fields, command, non_negative
 from transports.fake.errors import (
     BAD_VALUE,
-    DUPLICATE_KEY,
     INDEX_NOT_FOUND,
     INVALID_OPTIONS,
     NAMESPACE_NOT_FOUND,
@@ -57,18 +56,23 @@ def run_create_indexes(operation: Operation) -> Waiting:
     model = view.collection if view is not None else _model(operation, name)
     requested = [normalised(model, spec, place) for place, spec in enumerate(specs)]
     new = [spec for spec in requested if existing(model.indexes, spec) is None]
-    created = view is None
+    created = view is None or _is_own(operation, name)
+    if view is not None and new:
+        _check_transaction(operation, view, created=created)
+    indexes = _planned(model, new, created=created)
     if view is None:
         view = operation.create(name, {})
     collection = view.collection
     before = len(collection.indexes)
-    if new:
-        _build(operation, view, new)
+    if indexes:
+        _build(operation, collection, indexes)
     reply: Document = {"numIndexesBefore": before, "numIndexesAfter": len(collection.indexes)}
-    if not new:
+    if not new and not created:
         return {**reply, "note": "all indexes already exist"}
     reply["createdCollectionAutomatically"] = created
     reply["commitQuorum"] = command.get("commitQuorum", "votingMembers")
+    if len(new) < len(requested):
+        reply["note"] = "index already exists" if new else "all indexes already exist"
     return reply
 
 
@@ -76,36 +80,70 @@ def _model(operation: Operation, name: str) -> Collection:
     return Collection(operation.server.store, (operation.database, name), {})
 
 
-def _build(operation: Operation, view: CollectionView, specs: list[Document]) -> None:
-    collection = view.collection
-    if isinstance(operation.transaction, Transaction) and next(view.scan(), None) is not None:
+def _is_own(operation: Operation, name: str) -> bool:
+    """Tell whether the operation's transaction is what made the collection."""
+    transaction = operation.transaction
+    return (
+        isinstance(transaction, Transaction) and (operation.database, name) in transaction.created
+    )
+
+
+def _check_transaction(operation: Operation, view: CollectionView, *, created: bool) -> None:
+    if not isinstance(operation.transaction, Transaction):
+        return
+    if not created or next(view.scan(), None) is not None:
         raise CommandFailure(
             _IN_TRANSACTION,
-            f"Cannot create new indexes on non-empty collection {collection.namespace} in a "
-            "multi-document transaction.",
+            f"Cannot create new indexes on {'non-empty' if created else 'existing'} collection "
+            f"{view.collection.namespace} in a multi-document transaction.",
         )
+
+
+def _planned(collection: Collection, specs: list[Document], *, created: bool) -> list[Index]:
+    """Return the indexes to build, before there is any trace of them or of a new collection.
+
+    Raises:
+        CommandFailure: what `check_together` raises, 16764 for a unique hashed index.
+    """
+    try:
+        check_together(collection.indexes, specs, empty=not collection.records)
+        indexes = [Index(spec) for spec in specs]
+        if any(index.hashed and index.unique for index in indexes):
+            raise CommandFailure(
+                _HASHED_UNIQUE,
+                "Currently hashed indexes cannot guarantee uniqueness. Use a regular index.",
+            )
+    except CommandFailure as failure:
+        if not created:
+            _explain(failure, collection)
+        raise
+    return indexes
+
+
+def _explain(failure: CommandFailure, collection: Collection) -> None:
     build = uuid.uuid4()
+    if not collection.records:
+        failure.message = (
+            f"index build on empty collection failed: {build} :: caused by :: {failure.message}"
+        )
+    failure.message = (
+        f"Index build failed: {build}: Collection {collection.namespace} "
+        f"( {collection.uuid} ) :: caused by :: {failure.message}"
+    )
+
+
+def _build(operation: Operation, collection: Collection, indexes: list[Index]) -> None:
     added: list[str] = []
     try:
-        check_together(collection.indexes, specs)
-        for spec in specs:
-            index = Index(spec)
-            if index.hashed and index.unique:
-                raise CommandFailure(
-                    _HASHED_UNIQUE,
-                    "Currently hashed indexes cannot guarantee uniqueness. Use a regular index.",
-                )
+        for index in indexes:
             collection.add_index(index)
             added.append(index.name)
     except CommandFailure as failure:
         for name in added:
             del collection.indexes[name]
-        if failure.code in (DUPLICATE_KEY, _HASHED_UNIQUE) or collection.records:
-            failure.message = (
-                f"Index build failed: {build}: Collection {collection.namespace} "
-                f"( {collection.uuid} ) :: caused by :: {failure.message}"
-            )
+        _explain(failure, collection)
         raise
+    specs = [index.spec for index in indexes]
     store = operation.server.store
     store.ttl_indexes += sum("expireAfterSeconds" in spec for spec in specs)
     if operation.transaction is None:

@@ -93,11 +93,12 @@ class Extreme:
     Source: https://www.mongodb.com/docs/manual/reference/operator/aggregation/max/
     """
 
-    __slots__ = ("_collation", "_greatest", "_key", "_value")
+    __slots__ = ("_collation", "_greatest", "_key", "_latest", "_value")
 
-    def __init__(self, collation: Collation | None, greatest: bool) -> None:
+    def __init__(self, collation: Collation | None, greatest: bool, latest: bool = False) -> None:
         self._collation = collation
         self._greatest = greatest
+        self._latest = latest  # of equal values of several types, as the other engine has it
         self._value: Any = None
         self._key: tuple[int, Any] | None = None
 
@@ -106,7 +107,11 @@ class Extreme:
         if is_nullish(value):
             return
         key = sort_key(value, self._collation)
-        if self._key is None or (key > self._key if self._greatest else key < self._key):
+        if (
+            self._key is None
+            or (key > self._key if self._greatest else key < self._key)
+            or (self._latest and key == self._key)
+        ):
             self._key, self._value = key, value
 
     def result(self) -> Any:
@@ -397,10 +402,10 @@ ACCUMULATORS: Final[dict[str, Compile]] = {
     "$firstN": _several(lambda context: lambda values, n: values[:n], True),
     "$last": _simple(lambda context: Last()),
     "$lastN": _several(lambda context: lambda values, n: values[-n:], True),
-    "$max": _simple(lambda context: Extreme(context.collation, True)),
+    "$max": _simple(lambda context: Extreme(context.collation, True, context.slots)),
     "$maxN": _several(lambda context: _sorted(context, True), False),
     "$mergeObjects": _simple(lambda context: MergeObjects(5911200 if context.slots else 40400)),
-    "$min": _simple(lambda context: Extreme(context.collation, False)),
+    "$min": _simple(lambda context: Extreme(context.collation, False, context.slots)),
     "$minN": _several(lambda context: _sorted(context, False), False),
     "$push": _simple(lambda context: Push()),
     "$stdDevPop": _simple(lambda context: StandardDeviation(False)),
@@ -417,16 +422,14 @@ def compile_accumulator(field: str, spec: Any, context: Context) -> Accumulation
     Raises:
         CommandFailure: 40234, 40238 for what is no accumulator, 15952 for an unknown one.
     """
-    if type(spec) is not dict:
-        raise CommandFailure(40234, f"The field '{field}' must be an accumulator object")
-    if not spec:
+    if type(spec) is not dict or not next(iter(spec), "").startswith("$"):
         raise CommandFailure(40234, f"The field '{field}' must be an accumulator object")
     if len(spec) != 1:
         raise CommandFailure(40238, f"The field '{field}' must specify one accumulator")
     name, operand = next(iter(spec.items()))
-    if not name.startswith("$"):
-        raise CommandFailure(40234, f"The field '{field}' must be an accumulator object")
     compile_named = ACCUMULATORS.get(name)
+    if compile_named is None and type(operand) is list:
+        raise CommandFailure(40237, f"The {name} accumulator is a unary operator")
     if compile_named is None:
         raise CommandFailure(15952, f"unknown group operator '{name}'")
     return compile_named(name, operand, context)

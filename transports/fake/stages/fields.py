@@ -156,6 +156,7 @@ def leaves(
     *,
     empty: int = 51270,
     parts_of: Callable[[str], Parts] = check_path,
+    enter: Callable[[Parts], None] = lambda parts: None,
 ) -> Iterator[tuple[Parts, Any]]:
     """Yield ``(path, value)`` of each leaf of a projection; nested documents are paths.
 
@@ -164,6 +165,7 @@ def leaves(
         prefix: where it stands.
         empty: the code raised for an empty document in the place of a value.
         parts_of: takes a name apart, and refuses what is none.
+        enter: told of each nested document before its fields.
     """
     for name, value in spec.items():
         if name.startswith("$"):
@@ -180,7 +182,8 @@ def leaves(
                     "An empty sub-projection is not a valid value. Found empty object at path "
                     f"{'.'.join(parts)}",
                 )
-            yield from leaves(value, parts, empty=empty, parts_of=parts_of)
+            enter(parts)
+            yield from leaves(value, parts, empty=empty, parts_of=parts_of, enter=enter)
         else:
             yield parts, value
 
@@ -229,7 +232,7 @@ class Parser:
         Raises:
             CommandFailure: 31253, 31254 for a mixture, 31249, 31250 for paths that collide, …
         """
-        for parts, value in leaves(spec, parts_of=self.parts_of):
+        for parts, value in leaves(spec, parts_of=self.parts_of, enter=self.enter):
             self.add(parts, value)
         return self.finished(self.default_kind() if self.including is None else self.including)
 
@@ -254,6 +257,16 @@ class Parser:
                 "projection",
             )
         return check_path(name)
+
+    def enter(self, parts: Parts) -> None:
+        """Raise if a field that a nested document stands for has been taken."""
+        level = self._claimed
+        for part in parts[:-1]:
+            if part not in level.children:
+                return
+            level = level.children[part]
+        if parts[-1] in level.named:
+            raise CommandFailure(31250, f"Path collision at {'.'.join(parts)}")
 
     def default_kind(self) -> bool:
         """Tell whether a projection that names no field but ``_id`` includes."""

@@ -12,13 +12,15 @@ from typing import Any
 
 from bson import DatetimeMS
 
-from transports.fake.errors import TYPE_MISMATCH, CommandFailure
+from transports.fake.errors import CommandFailure
 from transports.fake.expressions import date_math
+from transports.fake.expressions.dates import MOST_UNITS
 from transports.fake.expressions.names import check_path
-from transports.fake.expressions.numbers import add, whole
+from transports.fake.expressions.numbers import add, whole64
 from transports.fake.expressions.time_zones import UTC_ZONE
 from transports.fake.paths import Parts, put, split
 from transports.fake.stages.context import Context, Run, Stage
+from transports.fake.stages.options import ANY, STRINGS, checked_options
 from transports.fake.stages.reshape import compile_reshape
 from transports.fake.stages.streams import require_object
 from transports.fake.stages.window_functions import WINDOW_FUNCTIONS
@@ -30,6 +32,7 @@ from transports.fake.values import (
     as_decimal,
     compare,
     hash_key,
+    is_nan,
     sort_key,
 )
 
@@ -55,23 +58,25 @@ class _Steps:
             for _ in range(number):
                 total = add(total, self.step)
             return total
-        amount = number * int(whole(self.step) or 0)
-        return DatetimeMS(date_math.add(int(start), self.unit, amount, UTC_ZONE))
+        amount = number * (whole64(self.step) or 0)
+        if abs(amount) > MOST_UNITS.get(self.unit, 2**63):
+            raise CommandFailure(
+                5976500, f"invalid dateAdd 'amount' parameter value: {amount} {self.unit}"
+            )
+        moved = date_math.add(int(start), self.unit, amount, UTC_ZONE)
+        if not -(2**63) <= moved < 2**63:
+            raise CommandFailure(5166406, "dateAdd overflowed")
+        return DatetimeMS(moved)
 
 
 def densify(spec: Any, context: Context) -> Stage:
     """``$densify``: see the module."""
-    given = require_object("the $densify stage", spec)
-    for name in given:
-        if name not in ("field", "partitionByFields", "range"):
-            raise CommandFailure(40415, f"BSON field '$densify.{name}' is an unknown field.")
-    for name in ("field", "range"):
-        if name not in given:
-            raise CommandFailure(
-                40414, f"BSON field '$densify.{name}' is missing but a required field"
-            )
-    if type(given["field"]) is not str:
-        raise CommandFailure(TYPE_MISMATCH, "BSON field '$densify.field' is the wrong type")
+    given = checked_options(
+        "$densify",
+        require_object("the $densify stage", spec),
+        {"field": "string", "partitionByFields": STRINGS, "range": "object"},
+        ("field", "range"),
+    )
     parts = check_path(given["field"])
     partition_parts = [check_path(path) for path in given.get("partitionByFields", [])]
     steps = _steps(given["range"], bool(partition_parts))
@@ -80,6 +85,8 @@ def densify(spec: Any, context: Context) -> Stage:
         everything = list(documents)
         for document in everything:
             _check_value(_at(document, parts), steps)
+        if steps.bounds != "full" and partition_parts:  # the server sorts by these first
+            everything.sort(key=lambda d: [_order(_at(d, path)) for path in partition_parts])
         with_value = [d for d in everything if _at(d, parts) not in (MISSING, None)]
         without = [d for d in everything if _at(d, parts) in (MISSING, None)]
         with_value.sort(key=lambda d: sort_key(_at(d, parts)))
@@ -109,31 +116,32 @@ def densify(spec: Any, context: Context) -> Stage:
 
 
 def _steps(spec: Any, partitioned: bool) -> _Steps:
-    if type(spec) is not dict:
-        raise CommandFailure(TYPE_MISMATCH, "BSON field '$densify.range' is the wrong type")
-    for name in ("step", "bounds"):
-        if name not in spec:
-            raise CommandFailure(
-                40414, f"BSON field '$densify.range.{name}' is missing but a required field"
-            )
-    step, unit, bounds = spec["step"], spec.get("unit"), spec["bounds"]
-    if type(step) not in NUMBER_TYPES:
-        raise CommandFailure(TYPE_MISMATCH, "BSON field 'RangeSpec.step' is the wrong type")
-    if as_decimal(step) <= 0:
+    given = checked_options(
+        "$densify.range",
+        spec,
+        {"step": "number", "bounds": ANY, "unit": "string"},
+        ("step", "bounds"),
+    )
+    step, unit, bounds = given["step"], given.get("unit"), given["bounds"]
+    if is_nan(step) or as_decimal(step) <= 0:
         raise CommandFailure(
             5733401,
-            "the step parameter in a range statement must be a strictly positive numeric value",
+            "The step parameter in a range statement must be a strictly positive numeric value",
         )
     if unit is not None:
         date_math.check_unit(unit)
-        if whole(step) is None:
+        if whole64(step) is None:
             raise CommandFailure(
                 6586400,
                 "The step parameter in a range satement must be a whole number when densifying "
                 "a date range",
             )
     if type(bounds) is list:
-        _check_bounds(bounds, unit)
+        _check_bounds(bounds, unit, step)
+        if unit is None and len({type(value) for value in (*bounds, step)}) > 1:
+            raise CommandFailure(
+                5876900, "Upper bound, lower bound, and step must all have the same type"
+            )
     elif bounds not in ("full", "partition"):
         raise CommandFailure(5946802, "Bounds string must either be 'full' or 'partition'")
     elif bounds == "partition" and not partitioned:
@@ -145,19 +153,32 @@ def _steps(spec: Any, partitioned: bool) -> _Steps:
     return _Steps(step, unit, bounds)
 
 
-def _check_bounds(bounds: list[Any], unit: str | None) -> None:
+def _check_bounds(bounds: list[Any], unit: str | None, step: Any) -> None:
     if len(bounds) != 2:
         raise CommandFailure(
-            5733403, "a bounding array in a range statement must have exactly two elements"
-        )
-    wanted = NUMBER_TYPES if unit is None else frozenset({DatetimeMS})
-    if any(type(bound) not in wanted for bound in bounds):
-        code = 5733402 if unit is not None else 5946800
-        raise CommandFailure(
-            code, "a bounding array must contain either both dates or both numeric types"
+            5733403, "A bounding array in a range statement must have exactly two elements"
         )
     if compare(bounds[0], bounds[1]) > 0:
-        raise CommandFailure(5733402, "the bounds in a range statement must be in ascending order")
+        raise CommandFailure(
+            5733402,
+            "A bounding array must be an ascending array of either two dates or two numbers",
+        )
+    dates = [type(bound) is DatetimeMS for bound in bounds]
+    numbers = [type(bound) in NUMBER_TYPES for bound in bounds]
+    if not dates[0] and not numbers[0]:
+        raise CommandFailure(5946800, "Explicit bounds must be numeric or dates")
+    if not all(dates) and not all(numbers):
+        raise CommandFailure(
+            5733406, "A bounding array must contain either both dates or both numeric types"
+        )
+    if dates[0] and unit is None:
+        raise CommandFailure(5733410, "A bounding array of dates must specify a unit")
+    if numbers[0] and unit is not None:
+        raise CommandFailure(5733409, "Numeric bounds may not have unit parameter")
+    if numbers[0] and len({type(bounds[0]), type(bounds[1]), type(step)}) > 1:
+        raise CommandFailure(
+            5876900, "Upper bound, lower bound, and step must all have the same type"
+        )
 
 
 def _check_value(value: Any, steps: _Steps) -> None:
@@ -174,6 +195,10 @@ def _check_value(value: Any, steps: _Steps) -> None:
         raise CommandFailure(
             6053600, "Encountered non-date value in collection when step has a date unit."
         )
+
+
+def _order(value: Any) -> Any:
+    return sort_key(None if value is MISSING else value)
 
 
 def _partition_key(document: Document, parts: list[Parts]) -> Hashable:
@@ -245,7 +270,8 @@ class _Maker:
         """Return the next value to be there; None beyond the end."""
         value = self._steps.value(self._start, self._number)
         end = self._last if self._end is None else self._end
-        inside = _inside(value, end, type(self._steps.bounds) is not list)
+        explicit = type(self._steps.bounds) is list
+        inside = _inside(value, end, not explicit or compare(self._start, end) == 0)
         return value if inside else None
 
 
@@ -256,36 +282,38 @@ def _inside(value: Any, end: Any, inclusive: bool) -> bool:
 
 def fill(spec: Any, context: Context) -> Stage:
     """``$fill``: see the module."""
-    given = require_object("the $fill stage", spec)
-    for name in given:
-        if name not in ("partitionBy", "partitionByFields", "sortBy", "output"):
-            raise CommandFailure(40415, f"BSON field '$fill.{name}' is an unknown field.")
-    if "output" not in given:
-        raise CommandFailure(40414, "BSON field '$fill.output' is missing but a required field")
-    if type(given.get("partitionBy", {})) is not dict:
-        raise CommandFailure(TYPE_MISMATCH, "BSON field '$fill.partitionBy' is the wrong type")
+    given = checked_options(
+        "$fill",
+        require_object("the $fill stage", spec),
+        {
+            "partitionBy": "object",
+            "partitionByFields": STRINGS,
+            "sortBy": "object",
+            "output": "object",
+        },
+        ("output",),
+    )
     if "partitionBy" in given and "partitionByFields" in given:
         raise CommandFailure(
             6050204,
             "Maximum one of 'partitionBy' and 'partitionByFields can be specified in '$fill'",
         )
-    sort_by = compile_sort_by(given.get("sortBy", {}))
     if not given["output"]:
         raise CommandFailure(
             6050203, "The output field of '$fill' must contain at least one element"
         )
     values: Document = {}
-    outputs = []
+    outputs: list[tuple[str, str]] = []
     for field, way in given["output"].items():
         if type(way) is not dict:
             raise CommandFailure(6050200, "Each element of 'output' must be an object")
+        way = checked_options("$fill", way, {"value": ANY, "method": "string"})
         if "value" in way and "method" in way:
             raise CommandFailure(6050201, "Each element must have either a value or a method")
         if "value" in way:
             values[field] = {"$ifNull": [f"${field}", way["value"]]}
         elif way.get("method") in ("linear", "locf"):
-            column = _method(field, way["method"], len(sort_by.keys), context)
-            outputs.append((split(field), column))
+            outputs.append((field, way["method"]))
         elif "method" in way:
             raise CommandFailure(6050202, "Method must be either locf or linear")
     partition_by = given.get("partitionBy")
@@ -294,7 +322,7 @@ def fill(spec: Any, context: Context) -> Stage:
     set_values = (
         compile_reshape("$set", values, context.names, context.collation) if values else None
     )
-    stage = windowed(partition_by, sort_by, outputs, context) if outputs else None
+    stage = _windowed(outputs, partition_by, given.get("sortBy", {}), context) if outputs else None
 
     def run(documents: Iterable[Document], run: Run) -> Iterable[Document]:
         filled = documents if stage is None else stage(documents, run)
@@ -303,6 +331,17 @@ def fill(spec: Any, context: Context) -> Stage:
         return (set_values(document, run.variables) for document in filled)
 
     return run
+
+
+def _windowed(
+    outputs: list[tuple[str, str]], partition_by: Any, sort_spec: Document, context: Context
+) -> Stage:
+    sort_by = compile_sort_by(sort_spec)
+    columns = [
+        (split(field), _method(field, method, len(sort_by.keys), context))
+        for field, method in outputs
+    ]
+    return windowed(partition_by, sort_by, columns, context)
 
 
 def _method(field: str, method: str, sort_fields: int, context: Context) -> Any:

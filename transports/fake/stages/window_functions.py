@@ -133,8 +133,9 @@ def shift(operand: Any, sort_fields: int, context: Context) -> Compiled:
         shifted = []
         for index in range(len(values)):
             source = index + offset
-            value = values[source] if 0 <= source < len(values) else default.value
-            shifted.append(None if value is MISSING else value)
+            inside = 0 <= source < len(values)
+            default_value = None if default.value is MISSING else default.value
+            shifted.append(values[source] if inside else default_value)
         return shifted
 
     return fill

@@ -21,6 +21,7 @@ from transports.fake.paths import Parts, put, split
 from transports.fake.sort import compile_sort, path_key
 from transports.fake.stages.accumulators import ACCUMULATORS, compile_accumulator
 from transports.fake.stages.context import Context, Run, Stage
+from transports.fake.stages.options import ANY, checked_options
 from transports.fake.stages.streams import require_object
 from transports.fake.stages.window_functions import WINDOW_FUNCTIONS
 from transports.fake.values import (
@@ -63,17 +64,15 @@ class Partition:
 def set_window_fields(spec: Any, context: Context) -> Stage:
     """``$setWindowFields``: see the module."""
     given = require_object("the $setWindowFields stage", spec)
-    for name in given:
-        if name not in ("partitionBy", "sortBy", "output"):
-            raise CommandFailure(
-                40415, f"BSON field '$setWindowFields.{name}' is an unknown field."
-            )
-    if "output" not in given:
-        raise CommandFailure(
-            40414, "BSON field '$setWindowFields.output' is missing but a required field"
-        )
-    if type(given["output"]) is not dict:
-        raise CommandFailure(14, "BSON field '$setWindowFields.output' is the wrong type")
+    given = checked_options(
+        "$setWindowFields",
+        given,
+        {"partitionBy": ANY, "sortBy": "object", "output": "object"},
+        ("output",),
+    )
+    for field, output in given["output"].items():
+        if type(output) is not dict:
+            raise CommandFailure(FAILED_TO_PARSE, f"The field '{field}' must be an object")
     sort_by = compile_sort_by(given.get("sortBy", {}))
     paths = {field: check_path(field) for field in given["output"]}
     for field, parts in paths.items():
@@ -87,10 +86,8 @@ def set_window_fields(spec: Any, context: Context) -> Stage:
     return windowed(given.get("partitionBy"), sort_by, outputs, context)
 
 
-def compile_sort_by(spec: Any) -> SortBy:
+def compile_sort_by(spec: Document) -> SortBy:
     """Compile ``sortBy``."""
-    if type(spec) is not dict:
-        raise CommandFailure(14, "BSON field '$setWindowFields.sortBy' is the wrong type")
     compile_sort(spec)
     keys = tuple((split(path), float(str(way)) < 0) for path, way in spec.items())
     return SortBy(spec, keys)
@@ -175,16 +172,20 @@ def _compile_output(field: str, spec: Any, sort_by: SortBy, context: Context) ->
         if function.needs_window and "window" not in spec:
             raise CommandFailure(FAILED_TO_PARSE, f"{name} requires explicit window bounds")
         compiled = function.compile(spec[name], len(sort_by.keys), context)
-        window = compile_window(spec.get("window"), sort_by)
+        window = compile_window(spec.get("window", MISSING), sort_by)
         return lambda partition, variables: compiled(partition, window(partition), variables)
     if name not in ACCUMULATORS or name in _NO_WINDOW_FUNCTIONS:
         raise CommandFailure(FAILED_TO_PARSE, f"Unrecognized window function, {name}")
-    window = compile_window(spec.get("window"), sort_by)
+    window = compile_window(spec.get("window", MISSING), sort_by)
     return _accumulated({name: spec[name]}, window, _slides(spec.get("window")), context)
 
 
 # What a server says of a window that slides over no or one number: its running sums do.
 _DEVIATIONS: Final[dict[str, dict[int, Any]]] = {"$stdDevPop": {1: 0}, "$stdDevSamp": {0: -0.0}}
+
+
+# Unlike the accumulators of a group, these give a missing value as it is.
+_ENDS: Final[dict[str, int]] = {"$first": 0, "$last": -1}
 
 
 def _slides(window: Any) -> bool:
@@ -209,6 +210,10 @@ def _accumulated(
             if before is not None and members == before:
                 results.append(results[-1])
                 continue
+            if name in _ENDS:
+                results.append(taken[members[_ENDS[name]]] if len(members) else None)
+                before = members
+                continue
             running = accumulation.start(None, variables)
             for member in members:
                 running.add(taken[member])
@@ -231,7 +236,7 @@ _WINDOW_FIELDS: Final = (
 
 def compile_window(spec: Any, sort_by: SortBy) -> Callable[[Partition], Bounds]:
     """Compile ``window`` into a function from a position to the positions it covers."""
-    if spec is None:
+    if spec is MISSING:
         return lambda partition: lambda index: range(len(partition.documents))
     if type(spec) is not dict:
         raise CommandFailure(FAILED_TO_PARSE, "'window' field must be an object")
@@ -250,11 +255,18 @@ def compile_window(spec: Any, sort_by: SortBy) -> Callable[[Partition], Bounds]:
             raise CommandFailure(
                 FAILED_TO_PARSE, "Window bounds can only specify 'unit' with range-based bounds."
             )
-        return compile_window(None, sort_by)
+        return compile_window(MISSING, sort_by)
     lower, upper = _pair("range", spec["range"])
     unit = spec.get("unit")
-    if unit is not None:
+    if "unit" in spec:
+        if type(unit) is not str:
+            raise CommandFailure(FAILED_TO_PARSE, "'unit' must be a string")
         date_math.check_unit(unit)
+        for bound in (lower, upper):
+            if type(bound) in NUMBER_TYPES and whole(bound) is None:
+                raise CommandFailure(
+                    FAILED_TO_PARSE, "With 'unit', range-based bounds must be an integer"
+                )
     if len(sort_by.keys) != 1:
         raise CommandFailure(5339902, "Range-based bounds require sortBy a single field")
     if sort_by.keys[0][1]:

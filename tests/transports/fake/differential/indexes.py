@@ -101,9 +101,9 @@ def build_batch(c: Chooser) -> Batch:
     made = documents(c, 1, 4)
     probes = []
     for _ in range(3):
-        drop = {"dropIndexes": COLLECTION, "index": "*"}
+        drop: Document = {"dropIndexes": COLLECTION, "index": "*"}
         create = _create(c, c.number(1, 2))
-        probes.append(Probe((drop, create, {"listIndexes": COLLECTION, "cursor": {}})))
+        probes.append(Probe((create, {"listIndexes": COLLECTION, "cursor": {}}, drop)))
     return Batch("index builds", {COLLECTION: made}, tuple(probes), writes=True)
 
 

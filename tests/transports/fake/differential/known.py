@@ -89,6 +89,12 @@ KNOWN: Final[tuple[Known, ...]] = (
         _same_but_for_details,
     ),
     Known(
+        "A server moves a $match ahead of a stage that would fail on a document that it leaves "
+        "out; here that stage fails.",
+        _aggregation([{"_id": 1, "s": "x"}], {"$set": {"a": {"$abs": "$s"}}}, {"$match": {"b": 1}}),
+        lambda operators, verdict: "$match" in operators and verdict.kind == "fails",
+    ),
+    Known(
         "The last digits of a Decimal128 that a power, a logarithm or a trigonometric function "
         "computes may differ.",
         _aggregation([{"_id": 1}], {"$project": {"r": {"$pow": [Decimal128("2.50"), 2]}}}),

@@ -237,9 +237,9 @@ def _fill(c: Chooser) -> Document:
 
 
 def _densify(c: Chooser) -> Document:
-    bounds = c.mostly(("full", "partition", [0, 4], [-1, 3]), ([1, 1], [4, 0], "x"))
+    bounds = c.mostly(("full", "partition", [0, 4], [-1, 3]), ([4, 0], "x"))
     made: Document = {
-        "field": c.pick(("_id", "_id", "i", "n", "o.n")),
+        "field": c.pick(("_id", "_id", "i", "o.i")),
         "range": {"step": c.mostly((1, 2, 0.5), (0, -1)), "bounds": bounds},
     }
     if bounds == "partition" or c.chance(20):
@@ -333,6 +333,8 @@ def pipeline(c: Chooser) -> list[Document]:
     unordered = False
     for _ in range(c.number(1, 3)):
         stage = pick_stage(c, _AFTER if unordered else _NAMES)
+        if made and "$match" in stage and c.chance(80):  # the server would move it to the front
+            stage = {"$limit": 2} if not unordered else {"$set": {"x": 1}}
         unordered = unordered or next(iter(stage), "") in _UNORDERED
         made.append(stage)
     return made

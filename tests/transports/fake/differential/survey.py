@@ -93,11 +93,16 @@ def survey(
             return
         for index, verdict in enumerate(pair.run(batch)):
             result.outcomes[verdict.outcome] += 1
-            if verdict.outcome != "equal" and reduced < most_findings:
+            if verdict.outcome == "equal":
+                continue
+            one = Finding(family, batch.one(index), verdict)
+            expected = reason_of(one.operators, verdict) is not None
+            if not expected and reduced < most_findings:
                 reduced += 1
-                if _add(groups, pair, family, batch.one(index)):
-                    result.outcomes[verdict.outcome] -= 1
-                    result.outcomes["expected"] += 1
+                expected = _add(groups, pair, one)
+            if expected:
+                result.outcomes[verdict.outcome] -= 1
+                result.outcomes["expected"] += 1
         if progress is not None:
             progress(result)
 
@@ -107,15 +112,14 @@ def survey(
     return result
 
 
-def _add(groups: dict[Any, Finding], pair: Pair, family: str, batch: Batch) -> bool:
-    """Add a case to the findings; tell whether it was expected instead."""
+def _add(groups: dict[Any, Finding], pair: Pair, found: Finding) -> bool:
+    """Make a case smaller and add it to the findings; tell whether it was expected instead."""
+    family, batch = found.family, found.batch
     (verdict,) = pair.run(batch)
     if verdict.outcome == "equal":  # it depends on what ran before it in its batch
         finding = Finding(family, batch, Verdict("different", "alone equal"))
         groups["alone", len(groups)] = finding
         return False
-    if reason_of(Finding(family, batch, verdict).operators, verdict) is not None:
-        return True
     small, verdict = pair.reduce(batch, verdict)
     finding = Finding(family, small, verdict)
     if reason_of(finding.operators, verdict) is not None:
