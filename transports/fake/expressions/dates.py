@@ -285,7 +285,7 @@ def _unit(name: str, unit: Any) -> str:
 
 
 # How far 64 bits of milliseconds reach, in units.
-_MOST_UNITS: Final = {
+MOST_UNITS: Final = {
     "year": 584_942_417,
     "quarter": 584_942_417 * 4,
     "month": 584_942_417 * 12,
@@ -316,7 +316,7 @@ def _arithmetic(name: str, sign: int) -> Operator:
             raise CommandFailure(5166405, f"{name} expects integer amount of time units")
         if sign < 0 and count == -(2**63):
             raise CommandFailure(6045000, f"invalid {name} 'amount' parameter value: {count}")
-        if abs(count) > _MOST_UNITS.get(unit, 2**63):
+        if abs(count) > MOST_UNITS.get(unit, 2**63):
             raise CommandFailure(
                 5976500, f"invalid {name} 'amount' parameter value: {count} {unit}"
             )

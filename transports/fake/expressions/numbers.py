@@ -131,6 +131,16 @@ def _whole_within(value: Any, bits: int) -> int | None:
     return number if number is not None and -(1 << bits) <= number < 1 << bits else None
 
 
+def as_long(value: Any) -> int:
+    """Return a number as ``safeNumberLong`` does: cut, NaN is zero, out of range the limit."""
+    number = value.to_decimal() if type(value) is Decimal128 else value
+    if math.isnan(number):
+        return 0
+    if not _LEAST_LONG <= number < 2**63:
+        return _LEAST_LONG if number < 0 else 2**63 - 1
+    return int(number)
+
+
 def coerced_long(value: Any) -> int:
     """Return a number as ``coerceToLong`` does: doubles cut, decimals rounded to the even.
 
@@ -174,7 +184,7 @@ class DoubleDouble:
 
     def add_integer(self, value: int) -> None:
         """Add an integer of any size without losing the digits a double has no room for."""
-        high = value >> 32 << 32
+        high = (abs(value) >> 32 << 32) * (1 if value > 0 else -1)
         self.add(float(value - high))
         self.add(float(high))
 

@@ -19,7 +19,7 @@ from transports.fake.expressions.numbers import Sum
 from transports.fake.expressions.scope import Constant, is_nullish, named_arguments
 from transports.fake.expressions.summaries import Deviation, average_of
 from transports.fake.paths import split
-from transports.fake.sort import path_key
+from transports.fake.sort import compile_sort, path_key
 from transports.fake.stages.context import Context
 from transports.fake.values import MISSING, NUMBER_TYPES, Document, bson_type, hash_key, sort_key
 
@@ -302,8 +302,6 @@ Compile = Callable[[str, Any, Context], Accumulation]
 
 def _simple(start: Callable[[Context], Accumulator]) -> Compile:
     def compile_simple(name: str, operand: Any, context: Context) -> Accumulation:
-        if type(operand) is list:
-            raise CommandFailure(40237, f"The {name} accumulator is a unary operator")
         return Accumulation(context.expression(operand), lambda key, variables: start(context))
 
     return compile_simple
@@ -331,7 +329,7 @@ def _several(
             name,
             operand,
             {"n": 5787906, "input": 5787907},
-            not_an_object=5787900,
+            not_an_object=5787801 if name in ("$firstN", "$lastN") else 5787900,
             unknown=5787901,
         )
         n = _n_expression(name, context.expression(given["n"]))
@@ -353,9 +351,8 @@ def _sorted(context: Context, reverse: bool) -> Callable[[list[Any], int], list[
 
 def _ranked(*, bottom: bool, several: bool) -> Compile:
     def compile_ranked(name: str, operand: Any, context: Context) -> Accumulation:
-        required = {"sortBy": 5788005, "output": 5788004}
-        if several:
-            required["n"] = 5788003
+        required = {"n": 5788003} if several else {}
+        required |= {"output": 5788004, "sortBy": 5788005}
         given = named_arguments(name, operand, required, not_an_object=5788001, unknown=5788002)
         order = _document_order(given["sortBy"], context)
         output = context.expression(given["output"])
@@ -371,8 +368,11 @@ def _ranked(*, bottom: bool, several: bool) -> Compile:
 
 
 def _document_order(spec: Any, context: Context) -> Callable[[list[Any]], list[Any]]:
+    if type(spec) is list:  # to the server, a document whose names are numbers
+        spec = {str(index): value for index, value in enumerate(spec)}
     if type(spec) is not dict:
         raise CommandFailure(10065, "invalid parameter: expected an object (sortBy)")
+    compile_sort(spec)
     keys = [(split(path), way == -1) for path, way in spec.items()]
 
     def order(pairs: list[Any]) -> list[Any]:
@@ -416,8 +416,16 @@ ACCUMULATORS: Final[dict[str, Compile]] = {
 }
 
 
-def compile_accumulator(field: str, spec: Any, context: Context) -> Accumulation:
+def compile_accumulator(
+    field: str, spec: Any, context: Context, *, unary: bool = True
+) -> Accumulation:
     """Compile ``{"$sum": …}`` for a field of ``$group``.
+
+    Args:
+        field: its name.
+        spec: the accumulator.
+        context: what it is compiled with.
+        unary: whether an array of operands is refused; a window takes it for one.
 
     Raises:
         CommandFailure: 40234, 40238 for what is no accumulator, 15952 for an unknown one.
@@ -428,7 +436,7 @@ def compile_accumulator(field: str, spec: Any, context: Context) -> Accumulation
         raise CommandFailure(40238, f"The field '{field}' must specify one accumulator")
     name, operand = next(iter(spec.items()))
     compile_named = ACCUMULATORS.get(name)
-    if compile_named is None and type(operand) is list:
+    if type(operand) is list and unary:
         raise CommandFailure(40237, f"The {name} accumulator is a unary operator")
     if compile_named is None:
         raise CommandFailure(15952, f"unknown group operator '{name}'")

@@ -138,10 +138,12 @@ def _steps(spec: Any, partitioned: bool) -> _Steps:
             )
     if type(bounds) is list:
         _check_bounds(bounds, unit, step)
-        if unit is None and len({type(value) for value in (*bounds, step)}) > 1:
-            raise CommandFailure(
-                5876900, "Upper bound, lower bound, and step must all have the same type"
-            )
+    elif type(bounds) is not str:
+        raise CommandFailure(
+            5733404,
+            "The bounds in a range statement must be the string 'full', 'partition', or an "
+            "ascending array of two numbers or two dates",
+        )
     elif bounds not in ("full", "partition"):
         raise CommandFailure(5946802, "Bounds string must either be 'full' or 'partition'")
     elif bounds == "partition" and not partitioned:
@@ -257,6 +259,8 @@ class _Maker:
             yield put(self._template, self._parts, current)
             self._number += 1
         if current is not None and compare(current, value) == 0:
+            if self._steps.unit is None:
+                self._start, self._number = value, 0  # what follows has this one's type
             self._number += 1
         yield document
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from transports.fake.errors import CommandFailure, unsupported
-from transports.fake.expressions.numbers import whole
+from transports.fake.expressions.numbers import whole32
 from transports.fake.expressions.scope import Constant, Expression, Variables
 from transports.fake.stages.accumulators import (
     Accumulation,
@@ -28,12 +28,14 @@ from transports.fake.values import (
     type_rank,
 )
 
+_INCLUDING: Final = frozenset({*NUMBER_TYPES, bool})
+
 
 def _accumulations(spec: Document, context: Context) -> dict[str, Accumulation]:
     accumulations = {}
     for field, operand in spec.items():
-        if field == "_id":
-            continue
+        if type(operand) is not dict:
+            raise CommandFailure(40234, f"The field '{field}' must be an accumulator object")
         if "." in field:
             raise CommandFailure(40235, f"The field name '{field}' cannot contain '.'")
         if field.startswith("$"):
@@ -46,13 +48,16 @@ def group(spec: Any, context: Context) -> Stage:
     """``$group``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/group/."""
     if type(spec) is not dict:
         raise CommandFailure(15947, "a group's fields must be specified in an object")
+    fields = {field: operand for field, operand in spec.items() if field != "_id"}
     if "_id" not in spec:
-        _accumulations(spec, context)
+        _accumulations(fields, context)
         raise CommandFailure(15955, "a group specification must include an _id")
-    if type(spec["_id"]) is dict and any("." in name for name in spec["_id"]):
+    if type(spec["_id"]) is dict and any(
+        "." in name or type(value) in _INCLUDING for name, value in spec["_id"].items()
+    ):
         raise CommandFailure(17390, "$group does not support inclusion-style expressions")
     key_of = _key_expression(spec["_id"], context)
-    accumulations = _accumulations(spec, context)
+    accumulations = _accumulations(fields, context)
     collation = context.collation
 
     def run(documents: Iterable[Document], run: Run) -> Iterator[Document]:
@@ -134,6 +139,8 @@ def count(spec: Any, context: Context) -> Stage:
         raise CommandFailure(40157, "the count field must be a non-empty string")
     if spec.startswith("$"):
         raise CommandFailure(40158, "the count field cannot be a $-prefixed path")
+    if spec == "_id":
+        raise CommandFailure(15948, "a group's _id may only be specified once")
     if "\0" in spec:
         raise CommandFailure(40159, "the count field cannot contain a null byte")
     if "." in spec:
@@ -168,6 +175,8 @@ def bucket(spec: Any, context: Context) -> Stage:
     output = spec.get("output", _DEFAULT_OUTPUT)
     if type(output) is not dict:
         raise CommandFailure(40196, "The $bucket 'output' field must be an object")
+    if "_id" in output:
+        raise CommandFailure(15948, "a group's _id may only be specified once")
     key_of = context.expression(spec["groupBy"])
     collation = context.collation
     limits = [sort_key(boundary, collation) for boundary in boundaries]
@@ -272,7 +281,7 @@ def bucket_auto(spec: Any, context: Context) -> Stage:
     _check_group_by(spec["groupBy"], 40239, "$bucketAuto")
     if type(spec["buckets"]) not in NUMBER_TYPES:
         raise CommandFailure(40241, "The $bucketAuto 'buckets' field must be a numeric value")
-    buckets = whole(spec["buckets"])
+    buckets = whole32(spec["buckets"])
     if buckets is None:
         raise CommandFailure(
             40242, "The $bucketAuto 'buckets' field must be representable as a 32-bit integer"

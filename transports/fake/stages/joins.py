@@ -13,10 +13,11 @@ from bson import Int64
 from transports.fake.collation import Collation
 from transports.fake.errors import FAILED_TO_PARSE, CommandFailure
 from transports.fake.expressions.names import check_path, check_variable_name
-from transports.fake.expressions.numbers import whole
+from transports.fake.expressions.numbers import as_long, to_float
 from transports.fake.matcher import compile_filter
 from transports.fake.paths import Parts, all_values, put, split
 from transports.fake.stages.context import Context, Run, Stage
+from transports.fake.stages.options import check_collection, checked_options
 from transports.fake.stages.streams import require_object
 from transports.fake.values import MISSING, NUMBER_TYPES, Document, bson_type, hash_key
 
@@ -66,14 +67,19 @@ def _namespace(name: str, given: Any, context: Context) -> tuple[str | None, str
         for option in given:
             if option not in ("db", "coll"):
                 raise CommandFailure(40415, f"BSON field 'from.{option}' is an unknown field.")
-        return given.get("db"), given.get("coll", "")
+        if not given.get("coll"):
+            raise CommandFailure(
+                FAILED_TO_PARSE,
+                f"{name} with syntax {{from: {{db:<>, coll:<>}},..}} is not supported for db: "
+                f"{given.get('db', '')} and coll: ",
+            )
+        return given.get("db"), given["coll"]
     if type(given) is not str:
         raise CommandFailure(
             FAILED_TO_PARSE,
             f"{name} argument 'from: {given!r}' must be a string, is type {bson_type(given)[1]}",
         )
-    if not given:
-        raise CommandFailure(73, "Invalid namespace specified")
+    check_collection(given, "Invalid namespace specified")
     return None, given
 
 
@@ -199,21 +205,25 @@ def graph_lookup(spec: Any, context: Context) -> Stage:
     """``$graphLookup``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/graphLookup/."""
     given = require_object("the $graphLookup stage", spec)
     required = ("from", "startWith", "connectFromField", "connectToField", "as")
+    if "from" not in given:
+        raise CommandFailure(
+            FAILED_TO_PARSE, "missing 'from' option to $graphLookup stage specification"
+        )
     for name in given:
         if name not in (*required, "maxDepth", "depthField", "restrictSearchWithMatch"):
             raise CommandFailure(40104, f"Unknown argument to $graphLookup: {name}")
     for name in required:
         if name not in given:
-            raise CommandFailure(
-                40105,
-                "$graphLookup requires 'from', 'as', 'startWith', 'connectFromField', and "
-                "'connectToField' to be specified.",
-            )
+            raise _incomplete()
     for name in ("as", "connectFromField", "connectToField", "depthField"):
+        if type(given.get(name)) is dict:
+            raise CommandFailure(13111, f"wrong type for field ({name}) object != string")
         if name in given and type(given[name]) is not str:
             raise CommandFailure(
                 40103, f"expected string as argument for {name}, found: {given[name]!r}"
             )
+    if not all(given[name] for name in ("as", "connectFromField", "connectToField")):
+        raise _incomplete()
     most = _max_depth(given)
     restrict = given.get("restrictSearchWithMatch", {})
     if type(restrict) is not dict:
@@ -221,7 +231,8 @@ def graph_lookup(spec: Any, context: Context) -> Stage:
     matches = compile_filter(restrict, collation=context.collation, names=context.names).predicate
     target = _namespace("$graphLookup", given["from"], context)
     start_with = context.expression(given["startWith"])
-    connect_from, connect_to = split(given["connectFromField"]), split(given["connectToField"])
+    connect_from = check_path(given["connectFromField"])
+    connect_to = check_path(given["connectToField"])
     as_parts = check_path(given["as"])
     depth_parts = check_path(given["depthField"]) if "depthField" in given else None
 
@@ -251,6 +262,14 @@ def graph_lookup(spec: Any, context: Context) -> Stage:
     return run
 
 
+def _incomplete() -> CommandFailure:
+    return CommandFailure(
+        40105,
+        "$graphLookup requires 'from', 'as', 'startWith', 'connectFromField', and "
+        "'connectToField' to be specified.",
+    )
+
+
 def _connections(document: Document, parts: Parts) -> list[Any]:
     found: list[Any] = []
     for value in all_values(document, parts, False):
@@ -264,15 +283,15 @@ def _connections(document: Document, parts: Parts) -> list[Any]:
 def _max_depth(given: Document) -> int | None:
     if "maxDepth" not in given:
         return None
-    depth = whole(given["maxDepth"]) if type(given["maxDepth"]) in NUMBER_TYPES else None
     if type(given["maxDepth"]) not in NUMBER_TYPES:
         raise CommandFailure(
             40100, f"maxDepth must be numeric, found type: {bson_type(given['maxDepth'])[1]}"
         )
-    if depth is None:
-        raise CommandFailure(40102, "maxDepth could not be represented as a long long")
+    depth = as_long(given["maxDepth"])
     if depth < 0:
         raise CommandFailure(40101, f"maxDepth requires a nonnegative argument, found: {depth}")
+    if float(depth) != to_float(given["maxDepth"]):
+        raise CommandFailure(40102, f"maxDepth could not be represented as a long long: {depth}")
     return depth
 
 
@@ -285,16 +304,18 @@ def union_with(spec: Any, context: Context) -> Stage:
             + bson_type(spec)[1],
         )
     options = {"coll": spec} if type(spec) is str else spec
-    for name in options:
-        if name not in ("coll", "pipeline"):
-            raise CommandFailure(40415, f"BSON field '$unionWith.{name}' is an unknown field.")
-    pipeline = options.get("pipeline", [])
+    options = checked_options("$unionWith", options, {"coll": "string", "pipeline": "array"})
+    pipeline = [stage for stage in options.get("pipeline", []) if stage is not None]
     collection = options.get("coll")
     if collection is None and not (pipeline and "$documents" in pipeline[0]):
         raise CommandFailure(
             FAILED_TO_PARSE,
             "$unionWith stage without explicit collection must have a pipeline with $documents as "
             "first stage",
+        )
+    if collection is not None:
+        check_collection(
+            collection, f"Namespace {context.database}. is not a valid collection name"
         )
     stages = context.nested("$unionWith").stages(pipeline)
 
@@ -320,6 +341,12 @@ def facet(spec: Any, context: Context) -> Stage:
             raise CommandFailure(
                 40170,
                 f"arguments to $facet must be arrays, {name} is type {bson_type(pipeline)[1]}",
+            )
+        if any(type(stage) is not dict or not stage for stage in pipeline):
+            raise CommandFailure(
+                40171,
+                f"elements of arrays in $facet spec must be non-empty objects, {name} argument "
+                "contained an element that is not",
             )
         facets[name] = inner.stages(pipeline)
 

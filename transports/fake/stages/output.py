@@ -15,8 +15,10 @@ from transports.fake.errors import (
     TYPE_MISMATCH,
     CommandFailure,
 )
+from transports.fake.expressions.names import check_path
 from transports.fake.expressions.scope import Variables
 from transports.fake.stages.context import Context, Run, Stage
+from transports.fake.stages.options import ANY, check_collection, checked_options
 from transports.fake.values import MISSING, Document, bson_type, equal
 
 Decide = Callable[[Document | None], Document | None]
@@ -40,10 +42,7 @@ def target_of(name: str, spec: Any) -> tuple[str | None, str]:
 def out(spec: Any, context: Context) -> Stage:
     """``$out``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/out/."""
     if type(spec) is dict:
-        for name in spec:
-            if name not in ("db", "coll", "timeseries"):
-                raise CommandFailure(40415, f"BSON field '$out.{name}' is an unknown field.")
-        if "db" not in spec or "coll" not in spec:
+        if spec.keys() != {"db", "coll"}:
             raise CommandFailure(
                 16994,
                 "If an object is passed to $out it must have exactly 2 fields: 'db' and 'coll'",
@@ -52,7 +51,17 @@ def out(spec: Any, context: Context) -> Stage:
         raise CommandFailure(
             16990, f"$out only supports a string or object argument, but found {bson_type(spec)[1]}"
         )
+    for name in ("db", "coll") if type(spec) is dict else ():
+        if type(spec[name]) is not str:
+            raise CommandFailure(
+                13111, f"wrong type for field ({name}) {bson_type(spec[name])[1]} != string"
+            )
     database, collection = target_of("$out", spec)
+    check_collection(collection, f"Invalid $out target namespace, {database or context.database}.")
+    if "$" in collection:
+        raise CommandFailure(
+            20, f"error with target namespace: Invalid collection name: {collection}"
+        )
 
     def run(documents: Iterable[Document], run: Run) -> Iterator[Document]:
         run.env.write_out(database or run.env.database, collection, documents)
@@ -69,20 +78,31 @@ def merge(spec: Any, context: Context) -> Stage:
             TYPE_MISMATCH,
             f"$merge only supports a string or object argument, not {bson_type(spec)[1]}",
         )
-    for name in given:
-        if name not in ("into", "on", "let", "whenMatched", "whenNotMatched"):
-            raise CommandFailure(40415, f"BSON field '$merge.{name}' is an unknown field.")
-    if "into" not in given:
-        raise CommandFailure(40414, "BSON field '$merge.into' is missing but a required field")
+    given = checked_options(
+        "$merge",
+        given,
+        {"into": ANY, "on": ANY, "let": "object", "whenMatched": ANY, "whenNotMatched": "string"},
+        ("into",),
+    )
     if type(given["into"]) not in (str, dict):
         raise CommandFailure(
             51178,
             "$merge 'into' field  must be either a string or an object, but found "
             f"{bson_type(given['into'])[1]}",
         )
+    if given["into"] == "" and type(spec) is dict:
+        raise CommandFailure(5786800, "$merge 'into' field cannot be an empty string")
+    if type(given["into"]) is dict:
+        given["into"] = checked_options("into", given["into"], {"db": "string", "coll": "string"})
+        if not given["into"].get("coll"):
+            raise CommandFailure(
+                5786801,
+                "$merge 'into' field must specify a 'coll' that is not empty, null or undefined",
+            )
     database, collection = target_of("$merge", given)
-    if not collection:
-        raise CommandFailure(51178, "$merge 'into' field must specify a 'coll' that is not empty")
+    check_collection(
+        collection, f"Invalid $merge target namespace: '{database or context.database}.'"
+    )
     on = _on(given.get("on", "_id"))
     not_matched = given.get("whenNotMatched", "insert")
     if not_matched not in _NOT_MATCHED:
@@ -129,6 +149,7 @@ def _on(given: Any) -> tuple[str, ...]:
                 51134,
                 f"$merge 'on' array elements must be strings, but found {bson_type(field)[1]}",
             )
+        check_path(field)
     if len(set(fields)) != len(fields):
         raise CommandFailure(31465, "Found a duplicate field in the $merge 'on' array")
     return tuple(fields)
@@ -142,6 +163,12 @@ def _when_matched(given: Document, context: Context) -> Matched:
     mode = given.get("whenMatched", "merge")
     if type(mode) is list:
         return _pipeline_mode(mode, given, context)
+    if type(mode) is not str:
+        raise CommandFailure(
+            51191,
+            "$merge 'whenMatched' field  must be either a string or an array, but found "
+            f"{bson_type(mode)[1]}",
+        )
     if mode not in _MATCHED:
         raise CommandFailure(
             2, f"Enumeration value '{mode}' for field '$merge.whenMatched' is not a valid value."

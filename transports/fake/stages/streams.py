@@ -15,7 +15,7 @@ from bson import Int64
 from transports.fake import metadata
 from transports.fake.errors import FAILED_TO_PARSE, CommandFailure
 from transports.fake.expressions.names import check_path
-from transports.fake.expressions.numbers import whole
+from transports.fake.expressions.numbers import as_long, whole64
 from transports.fake.expressions.scope import Expression, Variables
 from transports.fake.matcher import Matcher, compile_filter
 from transports.fake.paths import Parts, put
@@ -82,7 +82,7 @@ def _non_negative(name: str, value: Any, code: int, kind: str) -> int:
         raise CommandFailure(
             code, f"invalid argument to {name} stage: Expected a number in: {name}: {value!r}"
         )
-    number = whole(value)
+    number = whole64(value)
     if number is None:
         raise CommandFailure(
             code, f"invalid argument to {name} stage: Expected an integer: {name}: {value!r}"
@@ -121,7 +121,7 @@ def sample(spec: Any, context: Context) -> Stage:
         raise CommandFailure(28749, "$sample stage must specify a size")
     if type(spec["size"]) not in NUMBER_TYPES:
         raise CommandFailure(28746, "size argument to $sample must be a number")
-    size = int(float(str(spec["size"])))
+    size = as_long(spec["size"])
     if size < 0:
         raise CommandFailure(28747, "size argument to $sample must not be negative")
 

@@ -31,7 +31,7 @@ from transports.fake.expressions.numbers import (
 )
 from transports.fake.expressions.scope import Constant, is_nullish
 from transports.fake.stages.context import Context
-from transports.fake.values import MISSING, NUMBER_TYPES, Document
+from transports.fake.values import MISSING, NUMBER_TYPES, Document, bson_type
 
 Bounds = Callable[[int], range]
 
@@ -171,6 +171,13 @@ def derivative(operand: Any, sort_fields: int, context: Context) -> Compiled:
     source = context.expression(given)
 
     def fill(partition: PartitionLike, bounds: Bounds, variables: Variables) -> list[Any]:
+        for place in partition.positions:
+            if type(place) is not DatetimeMS and type(place) not in NUMBER_TYPES:
+                raise CommandFailure(
+                    TYPE_MISMATCH,
+                    "Value of the sortBy field must be numeric or a date, but found "
+                    f"{bson_type(place)[1]}",
+                )
         values = [source(document, variables) for document in partition.documents]
         positions = partition.positions
 
@@ -204,6 +211,13 @@ def integral(operand: Any, sort_fields: int, context: Context) -> Compiled:
     source = context.expression(given)
 
     def fill(partition: PartitionLike, bounds: Bounds, variables: Variables) -> list[Any]:
+        for place in partition.positions:
+            if type(place) is not DatetimeMS and type(place) not in NUMBER_TYPES:
+                raise CommandFailure(
+                    TYPE_MISMATCH,
+                    "Value of the sortBy field must be numeric or a date, but found "
+                    f"{bson_type(place)[1]}",
+                )
         values = [source(document, variables) for document in partition.documents]
         positions = partition.positions
         wanted = NUMBER_TYPES if unit is None else frozenset({DatetimeMS})
@@ -341,6 +355,13 @@ def linear_fill(operand: Any, sort_fields: int, context: Context) -> Compiled:
     source = context.expression(operand)
 
     def fill(partition: PartitionLike, bounds: Bounds, variables: Variables) -> list[Any]:
+        for place in partition.positions:
+            if type(place) is not DatetimeMS and type(place) not in NUMBER_TYPES:
+                raise CommandFailure(
+                    TYPE_MISMATCH,
+                    "Value of the sortBy field must be numeric or a date, but found "
+                    f"{bson_type(place)[1]}",
+                )
         values = [source(document, variables) for document in partition.documents]
         results = [None if value is MISSING else value for value in values]
         known = [i for i, value in enumerate(values) if not is_nullish(value)]

@@ -197,7 +197,7 @@ def _slides(window: Any) -> bool:
 def _accumulated(
     spec: Document, window: Callable[[Partition], Bounds], slides: bool, context: Context
 ) -> Fill:
-    accumulation = compile_accumulator("", spec, context)
+    accumulation = compile_accumulator("", spec, context, unary=False)
     name = next(iter(spec))
 
     def fill(partition: Partition, variables: Variables) -> list[Any]:
