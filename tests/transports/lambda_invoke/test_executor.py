@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
@@ -19,7 +20,7 @@ from transports.lambda_invoke.function.executor import (
     frame,
     parse_address,
 )
-from transports.lambda_invoke.function.settings import FunctionSettings
+from transports.lambda_invoke.function.settings import ConfigurationError, FunctionSettings
 from transports.mongod import ReplicaSet
 
 Run = Callable[..., dict[str, Any]]
@@ -185,6 +186,24 @@ def test_an_option_of_the_uri_wins(mongod_uri: str) -> None:
         assert options.max_idle_time_seconds == 60
     finally:
         executor.close()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://user:half/secret@h/cms",
+        "mongodb://user:half/secret@h:27017/?tls=true",
+        "mongodb://us@er:secret@h/cms",
+        "mongodb://user:secret%zz@h/cms",
+        "mongodb://user:secret@h:port/cms",
+        "mongodb+srv://user:secret@h.example.net:1/cms",
+    ],
+)
+def test_a_wrong_uri_is_not_quoted(uri: str) -> None:
+    """An error of the initialisation is every caller's to read, with what led to it."""
+    with pytest.raises(ConfigurationError, match="escape") as caught:
+        Executor(FunctionSettings(mongodb_uri=uri), "0.0.0")
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
 # --- servers that do not answer ---

@@ -45,7 +45,7 @@ from pymongo.server_selectors import any_server_selector
 from pymongo.synchronous.topology import Topology
 
 from transports.lambda_invoke.envelope import Ran
-from transports.lambda_invoke.function.settings import FunctionSettings
+from transports.lambda_invoke.function.settings import ConfigurationError, FunctionSettings
 
 _HEADER = struct.Struct("<iiii")
 _OP_MSG = 2013
@@ -89,6 +89,9 @@ class Executor:
     Args:
         settings: the function's configuration.
         release: version of this distribution, reported to the server as driver metadata.
+
+    Raises:
+        ConfigurationError: the URI is none.
     """
 
     def __init__(self, settings: FunctionSettings, release: str) -> None:
@@ -101,7 +104,7 @@ class Executor:
             "connectTimeoutMS": settings.server_selection_timeout_ms,
             "appName": "odm-db-proxy",
         }
-        self._client: MongoClient[dict[str, Any]] = MongoClient(
+        self._client: MongoClient[dict[str, Any]] = _client(
             settings.mongodb_uri,
             connect=False,
             driver=DriverInfo("odm-transports", release),
@@ -331,6 +334,22 @@ def format_address(address: Address) -> str:
     if port is None:
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _client(uri: str, **options: Any) -> MongoClient[dict[str, Any]]:
+    """Return the client, or an error that repeats nothing of the URI.
+
+    It ends the initialisation, so the log and every caller get its words. PyMongo's quote what it
+    takes for a database's name or a host: of a password with "/" or "@", unescaped, a half.
+    """
+    try:
+        return MongoClient(uri, **options)
+    except (PyMongoError, ValueError, TypeError, OSError) as error:
+        words = "" if "@" in str(error) else f": {error}"
+        raise ConfigurationError(
+            f"PyMongo does not take ODM_PROXY_MONGODB_URI ({type(error).__name__}{words}): "
+            "escape the user name and password in it with urllib.parse.quote_plus"
+        ) from None
 
 
 def _not_in_uri(options: Mapping[str, Any], uri: str) -> dict[str, Any]:
