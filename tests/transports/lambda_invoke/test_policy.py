@@ -512,6 +512,25 @@ def test_views_in_a_circle_or_unknown_are_refused() -> None:
         of.check(message({"find": "v"}), Silent())
 
 
+def test_views_are_asked_for_in_bounds() -> None:
+    """Each is a question to the server, and what it says is remembered by name."""
+    of = policy({"collections": {"deny": ["secrets"]}})
+    views = SomeViews(v={"viewOn": "a"})
+    of.check(aggregate(*({"$unionWith": f"c{i}"} for i in range(99))), views)
+    assert len(views.asked) == 100
+    views.asked.clear()
+    with pytest.raises(Refused, match="no more than 100 collections"):
+        of.check(aggregate(*({"$unionWith": f"c{i}"} for i in range(100))), views)
+    many = SomeViews(v={"pipeline": [{"$unionWith": f"c{i}"} for i in range(100)]})
+    with pytest.raises(Refused, match="no more than 100 collections"):
+        of.check(message({"find": "v"}), many)
+    for name in ("x" * 252, "\u20ac" * 84):
+        with pytest.raises(Refused, match="255 bytes"):
+            of.check(message({"find": name}), views)
+    assert views.asked == []
+    of.check(message({"find": "x" * 251}), views)
+
+
 # -- ceilings ------------------------------------------------------------------------------------
 
 

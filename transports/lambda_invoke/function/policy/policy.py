@@ -28,6 +28,8 @@ from transports.lambda_invoke.function.settings import FunctionSettings
 VARIABLE = "ODM_PROXY_POLICY"
 
 _MAX_VIEWS = 20  # a server's own limit of views on views
+_MAX_READS = 100  # collections of one command: each may be a question to the server
+_MAX_NAMESPACE_BYTES = 255  # a server's own; the answers are remembered by name
 
 
 class Views(Protocol):
@@ -162,7 +164,11 @@ def _check_views(rules: Rules, reads: set[tuple[str, str]], views: Views | None)
     waiting = [(database, name, 0) for database, name in sorted(reads)]
     seen = set(reads)
     while waiting:
+        if len(seen) > _MAX_READS:
+            raise Violation(f"reads no more than {_MAX_READS} collections at a time")
         database, name, depth = waiting.pop()
+        if len(f"{database}.{name}".encode()) > _MAX_NAMESPACE_BYTES:
+            raise Violation(f"takes no namespace of more than {_MAX_NAMESPACE_BYTES} bytes")
         try:
             definition = views.definition(database, name)
         except LookupError:
