@@ -87,8 +87,8 @@ class Update:
                 "After applying the update, the (immutable) field '_id' was found to have been "
                 f"altered to _id: {new!r}",
             )
-        if new is not key:
-            check_id(new)
+        if new is not key and not (inserting and type(new) is list):
+            check_id(new)  # of an upsert, an array is `seed_upsert`'s to refuse
         return updated
 
 
@@ -458,9 +458,10 @@ def seed_upsert(matcher: Matcher, update: Update) -> Document:
         if not path:
             raise CommandFailure(ILLEGAL_OPERATION, "Cannot call setValue on the root object")
         _put(seed, split(path), deep_copy(value))
-    document = _id_first(update.apply(seed, None, inserting=True))
-    from_operators = not update.is_replacement and not update.is_pipeline
-    if type(document.get("_id")) is list and not (from_operators and "_id" in seed):
+    applied = update.apply(seed, None, inserting=True)
+    document = _id_first(applied)
+    refused = applied is not seed and (update.is_replacement or update.is_pipeline)
+    if refused and type(document.get("_id")) is list:
         raise CommandFailure(
             NOT_SINGLE_VALUE_FIELD,
             "After applying the update to the document, the field '_id' was found to be an array "

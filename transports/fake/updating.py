@@ -144,6 +144,10 @@ class Updater:
             let=variables,
             now=operation.now,
         )
+        if statement.multi and update.is_replacement:
+            raise CommandFailure(
+                FAILED_TO_PARSE, "multi update is not supported for replacement-style update"
+            )
         check_text_index(self.view, statement.q)
         matcher = compile_filter(
             statement.q,
@@ -152,10 +156,6 @@ class Updater:
             now=operation.now,
             banned=frozenset({"$expr"}) if statement.upsert else frozenset(),
         )
-        if statement.multi and update.is_replacement:
-            raise CommandFailure(
-                FAILED_TO_PARSE, "multi update is not supported for replacement-style update"
-            )
         if self.view is not None and self.view.collection.is_timeseries and not statement.multi:
             raise CommandFailure(
                 INVALID_OPTIONS, "Cannot perform a non-multi update on a time-series collection"

@@ -58,9 +58,9 @@ def _operator(
             parts = constants_last(parts, lambda values: function(values, collation))
         return folded(
             lambda document, variables: function(
-                # A set of any number of operands stops at the first null.
+                # A set of any number of operands stops at the first null, or difference.
                 (part(document, variables) for part in parts)
-                if name in ("$setUnion", "$setIntersection")
+                if name in ("$setUnion", "$setIntersection", "$setEquals")
                 else [part(document, variables) for part in parts],
                 collation,
             ),
@@ -130,18 +130,21 @@ def difference(values: list[Any], collation: Collation | None) -> Any:
     return [v for k, v in _keyed(left, collation).items() if k not in excluded]
 
 
-def equals(values: list[Any], collation: Collation | None) -> bool:
+def equals(values: Iterable[Any], collation: Collation | None) -> bool:
     """``$setEquals``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/setEquals/."""
-    keyed: list[Any] = []
-    for value in values:
+    first = None
+    for number, value in enumerate(values, 1):
         if type(value) is not list:
             raise CommandFailure(
                 17044,
-                f"All operands of $setEquals must be arrays. {len(keyed) + 1}-th argument is of "
-                f"type: {type_name(value)}",
+                f"All operands of $setEquals must be arrays. {number}-th argument is of type: "
+                f"{type_name(value)}",
             )
-        keyed.append(_keyed(value, collation).keys())
-    return all(keys == keyed[0] for keys in keyed[1:])
+        keys = _keyed(value, collation).keys()
+        first = keys if first is None else first
+        if keys != first:
+            return False
+    return True
 
 
 def _checked(part: Expression) -> Expression:

@@ -16,7 +16,16 @@ from transports.fake.errors import CommandFailure
 from transports.fake.expressions.arithmetic import type_name
 from transports.fake.expressions.formatting import number_text, timestamp_text
 from transports.fake.expressions.numbers import coerced_long, whole32
-from transports.fake.expressions.scope import Operator, fixed, is_nullish, named, variadic
+from transports.fake.expressions.scope import (
+    Expression,
+    Operator,
+    Scope,
+    fixed,
+    folded,
+    is_nullish,
+    named,
+    variadic,
+)
 from transports.fake.expressions.time_zones import iso_text
 from transports.fake.matcher_regex import compile_pattern
 from transports.fake.sizes import checked_string
@@ -309,7 +318,7 @@ def _regex(name: str, absent: Any, decide: Callable[[re.Pattern[str], str], Any]
         return decide(pattern, input)
 
     find.__doc__ = f"``{name}``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/{name[1:]}/."
-    return named(
+    compiled = named(
         name,
         find,
         {"input": 31022, "regex": 31023},
@@ -317,6 +326,20 @@ def _regex(name: str, absent: Any, decide: Callable[[re.Pattern[str], str], Any]
         not_an_object=51103,
         unknown=31024,
     )
+
+    def operator(operand: Any, scope: Scope) -> Expression:
+        if type(operand) is dict and "regex" in operand:  # a constant one is looked at first
+            parts = [scope.compile(operand["regex"]), scope.compile(operand.get("options"))]
+            folded(
+                lambda document, variables: _pattern_of(
+                    name, *[part(document, variables) for part in parts]
+                ),
+                parts,
+            )
+        return compiled(operand, scope)
+
+    operator.__doc__ = find.__doc__
+    return operator
 
 
 def _found(match: re.Match[str]) -> Document:

@@ -188,7 +188,7 @@ _KEYWORDS: Final[dict[str, Callable[[Chooser, int], Any]]] = {
 
 
 def _comparison(c: Chooser) -> Document:
-    operator = c.pick(("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$cmp", "$in"))
+    operator = c.pick(("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$cmp"))
     left = "$" + c.pick(("a", "b", "a.b", "_id", "c"))
     right = {"$literal": operand(c)} if c.chance(70) else "$" + c.pick(("a", "b", "c.a"))
     return {operator: [left, right]}
