@@ -7,12 +7,12 @@ Beanie or the server. It owns their messages; it knows neither connections nor q
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from beanie.odm.utils.pydantic import parse_object_as
 from beanie.odm.utils.typing import extract_id_class
 from bson import ObjectId
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 
 def checked_count(name: str, value: Any, *, least: int = 0) -> None:
@@ -49,13 +49,12 @@ def checked_id(model: Any, value: Any) -> Any:
     Raises:
         ValueError: it is no such id.
     """
-    id_type = model.model_fields["id"].annotation
-    id_class = extract_id_class(id_type)
+    id_class, adapter = _id_type(model.model_fields["id"].annotation)
     if isinstance(value, id_class):
         return value
     try:
         if value is not None:  # which the type of an id that is not set yet allows
-            return parse_object_as(id_type, value)
+            return adapter.validate_python(value)
         cause = None
     except ValidationError as error:
         cause = error
@@ -66,6 +65,12 @@ def checked_id(model: Any, value: Any) -> Any:
     else:
         instead = f"write a {id_class.__name__}"
     raise ValueError(f"{value!r} is no id of a {model.__name__}: {instead}") from cause
+
+
+@lru_cache(maxsize=1024)
+def _id_type(annotation: Any) -> tuple[type, TypeAdapter[Any]]:
+    # To build an adapter costs as much as to find a document.
+    return extract_id_class(annotation), TypeAdapter(annotation)
 
 
 def checked_documents(method: str, documents: Any) -> list[Any]:

@@ -6,25 +6,41 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import beanie
-from beanie import MergeStrategy
+from beanie import MergeStrategy, WriteRules
 from beanie.exceptions import DocumentWasNotSaved
+from beanie.odm.actions import EventTypes, wrap_with_actions
+from beanie.odm.utils.self_validation import validate_self_before
+from beanie.odm.utils.state import save_state_after
 from bson import DBRef
 from pydantic import PrivateAttr
 
+from odm.arguments import checked_id
 from odm.binding import Home, current_home
 from odm.bulk_writer import BulkWriter
 from odm.fields import Link
 from odm.initialise import initialise
 from odm.metaclass import ModelMeta, is_initialised
 from odm.operations import ConnectionModel, of_class_and_document, of_document, operations
+from odm.writing import new_content
 
 _AGGREGATES = ("count", "sum", "avg", "max", "min")
+
+
+@validate_self_before
+@wrap_with_actions(EventTypes.INSERT)
+@save_state_after
+async def _insert(document: Any, *, session: Any, skip_actions: Any) -> Any:
+    # Beanie's, which builds an adapter of pydantic's for every id that the driver has chosen: as
+    # much again as the insertion costs.
+    content = new_content(document)
+    result = await document.get_pymongo_collection().insert_one(content, session=session)
+    document.id = checked_id(type(document), result.inserted_id)
+    return document
 
 
 @operations(
     beanie.Document,
     of_documents=(
-        "insert",
         "replace",
         "save",
         "save_changes",
@@ -102,6 +118,21 @@ class Document(ConnectionModel, beanie.Document, metaclass=ModelMeta):
         return Link(DBRef(id=id, collection=cls.get_collection_name()), document_class=cls)
 
     if not TYPE_CHECKING:
+
+        @of_document
+        async def insert(
+            self,
+            *,
+            link_rule: WriteRules = WriteRules.DO_NOTHING,
+            session: Any = None,
+            skip_actions: Any = None,
+        ) -> Self:
+            """Insert the document and return it, with its id (`beanie.Document.insert`)."""
+            if link_rule is WriteRules.WRITE:
+                options = {"session": session, "skip_actions": skip_actions}
+                return await super().insert(link_rule=link_rule, **options)
+            return await _insert(self, session=session, skip_actions=skip_actions)
+
         insert_one = of_class_and_document(beanie.Document.insert_one.__func__)
 
         @classmethod

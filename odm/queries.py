@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from beanie.odm.cache import LRUCache
 from beanie.odm.queries import aggregation, delete, find, update
 from beanie.odm.queries.update import UpdateResponse
+from beanie.odm.utils.projection import get_projection
 from pydantic import BaseModel
 from pymongo import ReturnDocument
 
 from odm.arguments import checked_count, checked_projection
 from odm.binding import Binder, Scope, captured, current_scope, entered
 from odm.cursors import RawStream
+from odm.projections import Projection, projection_of
 from odm.reading import Read, read_all, reader
 from odm.sorting import Sort, sort_order
 
@@ -158,6 +160,13 @@ def _as_it_is(raw: Any) -> Any:
     return raw
 
 
+def _projection(query: Any) -> Projection:
+    # Beanie's caches tell models apart by the projections that it would make of them.
+    if query.document_model.get_settings().use_cache:
+        return cast("Projection", get_projection(query.projection_model))
+    return projection_of(query.projection_model)
+
+
 @_on_connection
 class AggregationQuery(DocumentsQuery, aggregation.AggregationQuery[_A]):
     """An aggregation: ``to_list()`` or ``async for``."""
@@ -228,6 +237,20 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
     def __aiter__(self) -> AsyncIterator[_T]:
         return self
 
+    async def get_cursor(self) -> Any:
+        """Return the driver's cursor; with links to fetch its first batch is there."""
+        if self.fetch_links:
+            return await super().get_cursor()
+        return self.document_model.get_pymongo_collection().find(
+            filter=self.get_filter_query(),
+            sort=self.sort_expressions,
+            projection=_projection(self),
+            skip=self.skip_number,
+            limit=self.limit_number,
+            session=self.session,
+            **self.pymongo_kwargs,
+        )
+
     def sort(self, *args: Sort | None) -> FindMany[_T]:
         """Add to the sort order; see `odm.sorting.Sort`.
 
@@ -291,9 +314,19 @@ class FindOne(ConnectionQuery, find.FindOne[_T]):
             return found
         return reader(self.projection_model)(found)
 
+    async def _find_one(self) -> Any:
+        if self.fetch_links:
+            return await super()._find_one()  # type: ignore[no-untyped-call]  # of Beanie
+        return await self.document_model.get_pymongo_collection().find_one(
+            filter=self.get_filter_query(),
+            projection=_projection(self),
+            session=self.session,
+            **self.pymongo_kwargs,
+        )
+
     async def _cached_or_found(self) -> Any:
         if self.ignore_cache or not self.document_model.get_settings().use_cache:
-            return await self._find_one()  # type: ignore[no-untyped-call]  # of Beanie
+            return await self._find_one()
         key = LRUCache.create_key(  # type: ignore[no-untyped-call]  # of Beanie
             "FindOne",
             self.get_filter_query(),
@@ -303,6 +336,6 @@ class FindOne(ConnectionQuery, find.FindOne[_T]):
         )
         found = self.document_model._cache.get(key)
         if found is None:
-            found = await self._find_one()  # type: ignore[no-untyped-call]  # of Beanie
+            found = await self._find_one()
             self.document_model._cache.set(key, found)
         return found

@@ -23,7 +23,6 @@ from typing import Any, TypeAlias
 
 import beanie
 from beanie.odm.fields import LinkTypes
-from beanie.odm.interfaces.detector import ModelType
 from beanie.odm.utils.parsing import parse_obj
 from pydantic import BaseModel
 from pydantic_core import SchemaError, SchemaValidator
@@ -54,12 +53,14 @@ def reader(model: Any, *, lazy: bool = False) -> Read:
     """
     if lazy:
         return partial(parse_obj, model, lazy_parse=True)
-    kind = model.get_model_type() if hasattr(model, "get_model_type") else None
-    if kind is ModelType.UnionDoc:
-        return _by_class_id(model, model._document_models, partial(parse_obj, model))
-    read = _of_class(model)
-    if kind is ModelType.Document and model._inheritance_inited and model._children:
-        return _by_class_id(model, model._children, read)
+    plan = _plans.get(model)
+    if plan is None or plan.validator is not getattr(model, "__pydantic_validator__", None):
+        plan = _plans[model] = _planned(model)
+    read = plan.read
+    if plan.saves_state is None and model.use_state_management():
+        read = partial(_read_and_save_state, read)
+    if plan.by_class_id is not None and (classes := getattr(model, plan.by_class_id)):
+        read = _by_class_id(model, classes, read)
     return read
 
 
@@ -82,12 +83,12 @@ def read_all(read: Read, found: Sequence[Any]) -> list[Any]:
     return documents
 
 
-def _by_class_id(model: Any, classes: Mapping[str, Any] | None, otherwise: Read) -> Read:
+def _by_class_id(model: Any, classes: Mapping[str, Any], otherwise: Read) -> Read:
     class_id = model.get_settings().class_id
     readers: dict[Any, Read] = {}
 
     def read(raw: Any) -> Any:
-        if not isinstance(raw, dict) or not classes:
+        if not isinstance(raw, dict):
             return parse_obj(model, raw)
         name: Any = raw.get(class_id)
         found = readers.get(name)
@@ -106,25 +107,18 @@ class _Plan:
 
     Attributes:
         validator: of the class, from which the plan was made: another one, another plan.
-        read: makes a document.
+        read: makes a document of this very class.
         saves_state: whether it saves the document's state; None: as the settings say by then.
+        by_class_id: the attribute with the classes that a document may be of instead.
     """
 
     validator: Any
     read: Read
     saves_state: bool | None
+    by_class_id: str | None = None
 
 
 _plans: weakref.WeakKeyDictionary[type, _Plan] = weakref.WeakKeyDictionary()
-
-
-def _of_class(model: Any) -> Read:
-    plan = _plans.get(model)
-    if plan is None or plan.validator is not model.__pydantic_validator__:
-        plan = _plans[model] = _planned(model)
-    if plan.saves_state is None and model.use_state_management():
-        return partial(_read_and_save_state, plan.read)
-    return plan.read
 
 
 def _read_and_save_state(read: Read, raw: Any) -> Any:
@@ -134,17 +128,20 @@ def _read_and_save_state(read: Read, raw: Any) -> Any:
 
 
 def _planned(model: Any) -> _Plan:
+    if issubclass(model, beanie.UnionDoc):
+        return _Plan(None, partial(parse_obj, model), True, "_document_models")
     is_document = issubclass(model, beanie.Document)
     if is_document:
         model.get_settings()  # initialises the class: links are known, names are resolved
+    children = "_children" if is_document and model._inheritance_inited else None
     validator = model.__pydantic_validator__
     if not _is_pydantics_own(model, validator) or (
         getattr(model, "_save_state", None) is not beanie.Document._save_state
         if is_document
         else hasattr(model, "_save_state") or "_save_state" in model.__private_attributes__
     ):
-        return _Plan(validator, partial(parse_obj, model), saves_state=True)
-    return _Plan(validator, _validating(model), saves_state=None if is_document else False)
+        return _Plan(validator, partial(parse_obj, model), True, children)
+    return _Plan(validator, _validating(model), None if is_document else False, children)
 
 
 def _is_pydantics_own(model: Any, validator: Any) -> bool:

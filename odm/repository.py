@@ -20,6 +20,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast, overload
 
 import beanie
+from beanie.odm.operators.find.logical import And
 from beanie.odm.operators.update.general import SetRevisionId
 from beanie.odm.queries.update import UpdateResponse
 from pydantic import BaseModel
@@ -74,8 +75,12 @@ class Repository(RepositoryBase[_T]):
             ValueError: it is no id of this class.
         """
         wanted = checked_id(self._model, id)
-        with self._scope():
-            found = await self._model.get(wanted, fetch_links=fetch_links, with_children=True)
+        found: _T | None
+        if self._asks_directly() and not fetch_links:
+            found = await self._find_directly({"_id": wanted})
+        else:
+            with self._scope():
+                found = await self._model.get(wanted, fetch_links=fetch_links, with_children=True)
         if found is None:
             raise DocumentNotFound(self._model.__name__, id)
         return found
@@ -86,10 +91,11 @@ class Repository(RepositoryBase[_T]):
         """Return a document that matches, the first in *sort*'s order, or None."""
         if sort is not None:
             return await self.first(*filters, sort=sort, fetch_links=fetch_links)
+        filters = checked_filters(filters)
+        if self._asks_directly() and not fetch_links:
+            return await self._find_directly(And(*filters).query if filters else {})
         with self._scope():
-            found: _T | None = await self._model.find_one(
-                *checked_filters(filters), fetch_links=fetch_links
-            )
+            found: _T | None = await self._model.find_one(*filters, fetch_links=fetch_links)
         return found
 
     @overload
