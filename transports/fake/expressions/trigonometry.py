@@ -17,8 +17,18 @@ from transports.fake.expressions import decimal_functions as exact
 from transports.fake.expressions.arithmetic import numeric, type_name
 from transports.fake.expressions.decimal_functions import as_library
 from transports.fake.expressions.numbers import decimal_value, to_decimal, to_float, widest
-from transports.fake.expressions.scope import Operator, fixed, is_nullish
-from transports.fake.values import NUMBER_TYPES, is_nan
+from transports.fake.expressions.scope import (
+    Expression,
+    Operator,
+    Scope,
+    Variables,
+    arguments,
+    check_count,
+    fixed,
+    folded,
+    is_nullish,
+)
+from transports.fake.values import NUMBER_TYPES, Document, is_nan
 
 
 def _trigonometric(
@@ -52,15 +62,29 @@ def _unlimited(function: Callable[[float], float]) -> Callable[[float], float]:
     return limited
 
 
-def arc_tangent_2(y: Any, x: Any) -> Any:
+def arc_tangent_2(operand: Any, scope: Scope) -> Expression:
     """``$atan2``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/atan2/."""
-    for value, code in ((y, 51044), (x, 51045)):
-        if is_nullish(value):
-            return None
-        if type(value) not in NUMBER_TYPES:
-            raise CommandFailure(
-                code, f"$atan2 only supports numeric types, not {type_name(value)}"
-            )
+    given = arguments(operand)
+    check_count("$atan2", len(given), 2, 2)
+    parts = [scope.compile(argument) for argument in given]
+
+    def evaluate(document: Document, variables: Variables) -> Any:
+        values = []
+        for part, code in zip(parts, (51044, 51045), strict=True):
+            value = part(document, variables)
+            if is_nullish(value):
+                return None
+            if type(value) not in NUMBER_TYPES:
+                raise CommandFailure(
+                    code, f"$atan2 only supports numeric types, not {type_name(value)}"
+                )
+            values.append(value)
+        return _arc_tangent_2(*values)
+
+    return folded(evaluate, parts)
+
+
+def _arc_tangent_2(y: Any, x: Any) -> Any:
     if widest(y, x) is Decimal128:
         return decimal_value(exact.arc_tangent_2(to_decimal(y), to_decimal(x)))
     return math.atan2(to_float(y), to_float(x))
@@ -87,7 +111,7 @@ TRIGONOMETRY: Final[dict[str, Operator]] = {
     "$atan": _trigonometric(
         "$atan", math.atan, as_library(exact.arc_tangent, zero=True), _anywhere
     ),
-    "$atan2": fixed("$atan2", arc_tangent_2, 2),
+    "$atan2": arc_tangent_2,
     "$sinh": _trigonometric(
         "$sinh", _unlimited(math.sinh), as_library(exact.hyperbolic_sine, tiny=True), _anywhere
     ),
