@@ -112,13 +112,16 @@ async def test_the_largest_document_is_inserted_found_and_updated(
 ) -> None:
     document = {"_id": 1, "noise": noise(16 * 1024 * 1024 - 64)}
     things = transport.database.things
+    staged = transport.client["odm_proxy"]["staging"]
+    before = await staged.count_documents(
+        {}
+    )  # other tests lose replies, and what was staged for them
     await things.insert_one(document)
     assert await things.find_one({}) == document
     await things.update_one({"_id": 1}, {"$set": {"n": 1}})
     assert (await things.find_one({}, {"noise": 0})) == {"_id": 1, "n": 1}
     assert transport.statistics().details["staged_bodies"] >= 2
-    staged = transport.client["odm_proxy"]["staging"]
-    assert await staged.count_documents({}) == 0, "what was staged has been removed"
+    assert await staged.count_documents({}) == before, "what was staged has been removed"
     assert "at_1" in await staged.index_information(), "and would have expired"
 
 
