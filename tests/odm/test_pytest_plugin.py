@@ -210,4 +210,23 @@ def test_a_scripted_failure_that_never_comes_fails_the_test(pytester: pytest.Pyt
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*insert (WriteConflict (112)*never happened*"])
+    result.stdout.fnmatch_lines(["*insert (WriteConflict (112)*never happened*It received no command*"])
+
+
+def test_a_failure_that_happens_always_does_not_meet_the_end_of_the_test(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeini(INI.format(mode="auto"))
+    pytester.makepyfile(
+        """
+        import pytest
+        from pymongo.errors import ExecutionTimeout
+
+        async def test_it(odm, odm_fail_next):
+            odm_fail_next(code=50, times=None)
+            with pytest.raises(ExecutionTimeout):
+                await odm.database["pages"].find_one()
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)

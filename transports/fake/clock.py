@@ -74,7 +74,12 @@ class Clock:
 
         Args:
             at: what it is to show, in UTC if it names no time zone; None for what it shows now.
+
+        Raises:
+            TypeError: it is no `datetime`.
         """
+        if at is not None and not isinstance(at, datetime):
+            raise TypeError(f"freeze() takes a datetime, not {at!r}: datetime(2024, 2, 29, 12)")
         self._frozen_ms = self.now_ms() if at is None else _milliseconds(at)
         self.moves += 1
 
@@ -86,7 +91,10 @@ class Clock:
 
         Raises:
             ValueError: backwards.
+            TypeError: neither a `timedelta` nor a number.
         """
+        if not isinstance(by, timedelta | float | int):
+            raise TypeError(f"advance() takes a timedelta, or seconds, not {by!r}")
         seconds = by.total_seconds() if isinstance(by, timedelta) else by
         if seconds < 0:
             raise ValueError(f"a clock goes forward: advance({by!r}); freeze(at=…) sets any time")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, overload
 
 from transports.fake.bson_text import render
+from transports.fake.commands.registry import COMMANDS
 from transports.fake.values import Document
 
 KEPT_COMMANDS: Final = 10_000
@@ -26,6 +28,26 @@ _DRIVERS_OWN: Final = frozenset(
         "txnNumber",
     }
 )
+_BY_METHOD: Final[Mapping[str, str]] = {
+    "aggregate_raw_batches": "aggregate",
+    "bulk_write": "insert, update or delete",
+    "count_documents": "aggregate",
+    "create_index": "createIndexes",
+    "delete_many": "delete",
+    "delete_one": "delete",
+    "drop_index": "dropIndexes",
+    "estimated_document_count": "count",
+    "find_one": "find",
+    "find_one_and_delete": "findAndModify",
+    "find_one_and_replace": "findAndModify",
+    "find_one_and_update": "findAndModify",
+    "insert_many": "insert",
+    "insert_one": "insert",
+    "replace_one": "update",
+    "update_many": "update",
+    "update_one": "update",
+    "watch": "aggregate",
+}
 _SHOWN_COMMANDS: Final = 20
 _SHOWN_CHARACTERS: Final = 300
 
@@ -91,10 +113,6 @@ class CommandLog(Sequence[LoggedCommand]):
         finally:
             self._paused -= 1
 
-    def named(self, name: str, namespace: str | None = None) -> list[LoggedCommand]:
-        """Return the commands of a name, on one namespace if it is given."""
-        return self.filter(name, namespace)
-
     def filter(
         self,
         name: str | None = None,
@@ -108,7 +126,15 @@ class CommandLog(Sequence[LoggedCommand]):
             namespace: ``"database.collection"``; ``".collection"`` for any database,
                 ``"database."`` for any collection.
             where: takes a `LoggedCommand`.
+
+        Raises:
+            ValueError: no command has such a name, or no namespace; a test that asserts that it
+                was not sent could not fail.
         """
+        if name is not None and all(name != logged for logged, _, _ in self._entries):
+            require_command(name)
+        if namespace is not None:
+            require_namespace(namespace)
         return [
             entry
             for entry in self
@@ -129,6 +155,7 @@ class CommandLog(Sequence[LoggedCommand]):
 
         Raises:
             AssertionError: with the commands that were sent instead.
+            ValueError: as of `filter`.
         """
         __tracebackhide__ = True
         found = self.filter(name, namespace, where)
@@ -152,6 +179,7 @@ class CommandLog(Sequence[LoggedCommand]):
 
         Raises:
             AssertionError: with the commands that were sent.
+            ValueError: as of `filter`.
         """
         __tracebackhide__ = True
         found = self.filter(name, namespace, where)
@@ -199,6 +227,36 @@ def matches_namespace(namespace: str, wanted: str) -> bool:
     if wanted.endswith("."):
         return namespace.partition(".")[0] == wanted[:-1]
     return namespace == wanted
+
+
+def require_command(name: str) -> str:
+    """Return the command's name as the table of commands has it.
+
+    Raises:
+        ValueError: there is none of this name; with the one that may be meant.
+    """
+    spec = COMMANDS.get(name)
+    if spec is not None:
+        return spec.name
+    if name in _BY_METHOD:
+        raise ValueError(
+            f"{name!r} is a method of the driver; the command it sends is {_BY_METHOD[name]}"
+        )
+    close = difflib.get_close_matches(name, COMMANDS, 1)
+    raise ValueError(f"{name!r} is no command{f'; do you mean {close[0]!r}?' if close else ''}")
+
+
+def require_namespace(wanted: str) -> None:
+    """Refuse what names neither a collection nor a database.
+
+    Raises:
+        ValueError: with what to write.
+    """
+    if "." not in wanted:
+        raise ValueError(
+            f"{wanted!r} is no namespace: write '.{wanted}' for a collection of any database,"
+            f" or '{wanted}.' for a database"
+        )
 
 
 def _described(name: str | None, namespace: str | None, where: Condition | None) -> str:

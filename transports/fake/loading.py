@@ -34,10 +34,17 @@ def read_documents(source: Source) -> Documents:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: what it holds cannot be understood; the message names file and line.
+        ValueError: what it holds cannot be understood; the message names the file and, where it
+            is known, the line.
+        TypeError: *source* is neither a path nor a mapping.
     """
     if isinstance(source, Mapping):
         return _collections(source, "load()")
+    if not isinstance(source, str | PathLike):
+        raise TypeError(
+            "documents to load are a path or a mapping, {'pages': [{…}, …]}, not"
+            f" {type(source).__name__}"
+        )
     path = Path(source)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES)
@@ -54,7 +61,10 @@ def read_documents(source: Source) -> Documents:
 
 
 def _file(path: Path) -> Documents:
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: it is not UTF-8: {error}") from error
     if path.suffix in _LINES:
         return {path.stem: _lines(text, path)}
     try:

@@ -13,7 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict, Unpack
 
-from transports.fake.command_log import UNLOGGED, LoggedCommand, matches_namespace
+from transports.fake.command_log import (
+    UNLOGGED,
+    LoggedCommand,
+    matches_namespace,
+    require_command,
+    require_namespace,
+)
 from transports.fake.commands.registry import COMMANDS
 from transports.fake.errors import (
     CODE_NAMES,
@@ -27,26 +33,6 @@ _CODES: Final = {name: code for code, name in CODE_NAMES.items()}
 # A server reports these for one statement, in ``writeErrors``, and not for the command.
 _OF_A_STATEMENT: Final = frozenset({DUPLICATE_KEY, DOCUMENT_VALIDATION_FAILURE})
 _WITH_STATEMENTS: Final = frozenset({"insert", "update", "delete"})
-_BY_METHOD: Final[Mapping[str, str]] = {
-    "aggregate_raw_batches": "aggregate",
-    "bulk_write": "insert, update or delete",
-    "count_documents": "aggregate",
-    "create_index": "createIndexes",
-    "delete_many": "delete",
-    "delete_one": "delete",
-    "drop_index": "dropIndexes",
-    "estimated_document_count": "count",
-    "find_one": "find",
-    "find_one_and_delete": "findAndModify",
-    "find_one_and_replace": "findAndModify",
-    "find_one_and_update": "findAndModify",
-    "insert_many": "insert",
-    "insert_one": "insert",
-    "replace_one": "update",
-    "update_many": "update",
-    "update_one": "update",
-    "watch": "aggregate",
-}
 
 
 @dataclass(eq=False, slots=True)
@@ -188,8 +174,13 @@ class Script:
             The failure; ``happened`` counts, ``cancel()`` ends it.
 
         Raises:
-            ValueError: an unknown command or code, or nothing to do.
+            ValueError: an unknown command or code, no namespace, or nothing to do.
+            TypeError: an unknown argument, or labels that are no list.
         """
+        for name in how.keys() - How.__annotations__.keys():
+            raise TypeError(
+                f"fail_next() has no argument {name!r}; it takes {', '.join(How.__annotations__)}"
+            )
         code, times = how.get("code"), how.get("times", 1)
         network_error, delay_ms = how.get("network_error", False), how.get("delay_ms", 0)
         if code is None and not network_error and not delay_ms:
@@ -201,11 +192,15 @@ class Script:
             raise ValueError("a network error has no code: give code= or network_error=True")
         if code is None and any(how.get(name) for name in ("message", "labels", "details")):
             raise ValueError("message=, labels= and details= belong to an error: give its code=")
+        if isinstance(labels := how.get("labels", ()), str):
+            raise TypeError(f"labels= takes a list: write labels=[{labels!r}]")
+        if (namespace := how.get("namespace")) is not None:
+            require_namespace(namespace)
         if times is not None and times < 1:
             raise ValueError(f"times is a number from 1 on, or None for always, not {times!r}")
         scripted = ScriptedFailure(
-            frozenset(map(_command, commands)),
-            how.get("namespace"),
+            frozenset(map(require_command, commands)),
+            namespace,
             how.get("where"),
             times,
             delay_ms,
@@ -238,18 +233,6 @@ def _maker(code: int, how: How) -> Callable[[], CommandFailure]:
     text = how.get("message") or f"{CODE_NAMES.get(code, 'Failing')}: scripted by fail_next()"
     labels, details = tuple(how.get("labels", ())), dict(how.get("details") or {})
     return lambda: CommandFailure(code, text, labels=labels, extra=details)
-
-
-def _command(name: str) -> str:
-    spec = COMMANDS.get(name)
-    if spec is not None:
-        return spec.name
-    if name in _BY_METHOD:
-        raise ValueError(
-            f"{name!r} is a method of the driver; the command it sends is {_BY_METHOD[name]}"
-        )
-    close = difflib.get_close_matches(name, COMMANDS, 1)
-    raise ValueError(f"{name!r} is no command{f'; do you mean {close[0]!r}?' if close else ''}")
 
 
 def _code(code: int | str) -> int:

@@ -92,6 +92,8 @@ class FakeServer:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put the data back; open transactions are aborted, cursors closed."""
+        if not isinstance(snapshot, Snapshot):
+            raise TypeError(f"restore() takes what snapshot() returned, not {snapshot!r}")
         with self._lock:
             self.sessions.kill()
             self.cursors.close_all()

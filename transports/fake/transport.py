@@ -166,7 +166,8 @@ class FakeTransport(Transport):
             transport.fail_next("find", namespace=".pages", delay_ms=50, times=3)
 
         Raises:
-            ValueError: an unknown command or code, or nothing to do.
+            ValueError: an unknown command or code, no namespace, or nothing to do.
+            TypeError: an unknown argument.
             TransportClosed: before ``open()`` or after ``aclose()``.
         """
         return self.server.script.fail_next(*commands, **how)
@@ -201,7 +202,7 @@ class FakeTransport(Transport):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: a file cannot be understood; the message names file and line.
+            ValueError: a file cannot be understood; the message names it.
             pymongo.errors.BulkWriteError: a document was refused.
         """
         target = self.client[database or self.url.database]

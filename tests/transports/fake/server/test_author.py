@@ -85,6 +85,28 @@ async def test_a_failed_assertion_shows_what_was_sent(fake: FakeTransport) -> No
     assert str(unwanted.value).startswith("1 × 'find' reached the fake.")
 
 
+@pytest.mark.parametrize(
+    ("name", "namespace", "message"),
+    [
+        ("insert_one", None, "the command it sends is insert"),
+        ("isnert", None, "do you mean 'insert'"),
+        ("insert", "pages", r"write '\.pages' for a collection"),
+    ],
+)
+async def test_an_assertion_that_could_not_fail_is_refused(
+    fake: FakeTransport, name: str, namespace: str | None, message: str
+) -> None:
+    await fake.client["cms"]["pages"].insert_one({})
+    with pytest.raises(ValueError, match=message):
+        fake.commands.assert_not_sent(name, namespace)
+
+
+async def test_a_command_that_no_server_has_is_found_where_it_was_sent(fake: FakeTransport) -> None:
+    with pytest.raises(OperationFailure):
+        await fake.client["cms"].command("frobnicate")
+    fake.commands.assert_sent("frobnicate")
+
+
 # Scripted failures
 
 
@@ -242,12 +264,15 @@ async def test_without_a_name_any_command_is_meant(fake: FakeTransport) -> None:
         (("insert",), {"code": 1, "network_error": True}, "has no code"),
         (("insert",), {"delay_ms": 1, "message": "no"}, "belong to an error"),
         (("insert",), {"code": 1, "times": 0}, "from 1 on"),
+        (("insert",), {"code": 1, "namespace": "pages"}, r"write '\.pages'"),
+        (("insert",), {"code": 1, "tmies": 2}, "no argument 'tmies'; it takes namespace, where"),
+        (("insert",), {"code": 1, "labels": "MyLabel"}, r"write labels=\['MyLabel'\]"),
     ],
 )
 async def test_a_script_that_makes_no_sense_is_refused(
     fake: FakeTransport, arguments: tuple[str, ...], how: Any, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         fake.fail_next(*arguments, **how)
 
 
@@ -304,6 +329,12 @@ async def test_a_thawed_clock_follows_the_machine(fake: FakeTransport) -> None:
         fake.clock.advance(-1)
 
 
+@pytest.mark.parametrize(("method", "value"), [("freeze", "2024-02-29"), ("advance", "5 minutes")])
+async def test_a_time_in_words_is_refused(fake: FakeTransport, method: str, value: str) -> None:
+    with pytest.raises(TypeError, match=rf"{method}\(\) takes a .*, not '{value}'"):
+        getattr(fake.clock, method)(value)
+
+
 # Snapshots
 
 
@@ -353,6 +384,12 @@ async def test_a_snapshot_is_restored_any_number_of_times(fake: FakeTransport) -
         assert [d["_id"] async for d in pages.find({"a": 1}).sort("b", -1)] == [9, 3, 1]
         fake.restore(snapshot)
         assert await pages.count_documents({"a": 1}) == 2
+
+
+async def test_only_a_snapshot_can_be_restored(fake: FakeTransport) -> None:
+    not_one: Any = fake.dump()
+    with pytest.raises(TypeError, match=r"what snapshot\(\) returned, not '{}'"):
+        fake.restore(not_one)
 
 
 async def test_restoring_ends_transactions_and_cursors(fake: FakeTransport) -> None:
@@ -447,6 +484,18 @@ async def test_a_file_that_cannot_be_understood_is_named(
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):
         await fake.load(tmp_path / name)
+
+
+async def test_what_is_neither_a_path_nor_a_mapping_is_refused(fake: FakeTransport) -> None:
+    documents: Any = [{"_id": 1}]
+    with pytest.raises(TypeError, match=r"a mapping, {'pages': \[{…}, …\]}, not list"):
+        await fake.load(documents)
+
+
+async def test_a_file_in_another_encoding_is_named(fake: FakeTransport, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_bytes('{"a": "é"}'.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"bad\.json: it is not UTF-8"):
+        await fake.load(tmp_path / "bad.json")
 
 
 async def test_a_missing_file_and_an_empty_directory_are_named(

@@ -127,10 +127,10 @@ async def test_shared_name_keeps_one_version() -> None:
 async def test_commands_are_logged_without_handshakes(transport: FakeTransport) -> None:
     await transport.database["things"].insert_one({"_id": 1})
     await transport.database["things"].find_one({"_id": 1})
-    (found,) = transport.commands.named("find")
+    (found,) = transport.commands.filter("find")
     assert found.namespace == "cms.things"
     assert found.document["filter"] == {"_id": 1}
-    assert transport.commands.named("find", "cms.others") == []
+    assert transport.commands.filter("find", "cms.others") == []
     assert "hello" not in repr(transport.commands)
     assert transport.statistics().commands == 2
 
