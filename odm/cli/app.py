@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from odm.cli.bench.command import bench_command
 from odm.cli.console import Console
 from odm.cli.demo.command import demo_command
 from odm.cli.failures import EXIT_CODES_HELP, describe, exit_code
@@ -44,6 +45,7 @@ def _app() -> typer.Typer:
     )
     app.callback()(_global_options)
     for name, command in (
+        ("bench", bench_command),
         ("demo", demo_command),
         ("local", local_command),
         ("ping", ping_command),

@@ -1,0 +1,218 @@
+"""What a run needs: a deployment, a function in front of it, the documents, and the contenders.
+
+Without URLs a private ``mongod`` and a local Lambda are started. A ``mongodb://`` URL takes the
+place of the first, a ``lambda://`` URL of the second; what cannot be had of the URLs that are given
+is left out, with the reason, rather than measured somewhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from pymongo.errors import OperationFailure
+
+from odm.cli import proxy_function
+from odm.cli.bench import contenders, documents
+from odm.cli.bench.contenders import Contender
+from odm.cli.bench.lambda_process import PROXY_2020, Order
+from odm.cli.bench.local_lambda import LocalService, local_lambda
+from odm.cli.bench.settings import Settings
+from odm.cli.demo.databases import with_database
+from odm.cli.demo.progress import Reporter
+from odm.cli.failures import CommandFailed, ExitCode
+from transports import Transport, TransportError, TransportURL, open_transport
+from transports.url import parse_url
+
+_BATCH = 1_000
+Opener = Callable[[], AbstractAsyncContextManager[Contender]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A contender that could take part: its name, what it is, and how it is opened."""
+
+    name: str
+    title: str
+    open: Opener
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """Where a run takes place.
+
+    Attributes:
+        direct: a ``mongodb://`` URL, None where only a function was given.
+        function: a ``lambda://`` URL, None where only others were given.
+        local: the local Lambda behind *function*, None where that one was given.
+        fake: a ``fake://`` URL, if it was given.
+        variants: the function's URL with further options, by name.
+    """
+
+    direct: str | None = None
+    function: str | None = None
+    local: LocalService | None = None
+    fake: str | None = None
+    variants: dict[str, str] = field(default_factory=dict)
+
+    def entries(self, settings: Settings) -> Iterator[Entry]:
+        """Return the contenders that the stage has room for, in the order of the tables."""
+        if direct := self.direct:
+            yield _entry("driver", "PyMongo Async, direct", contenders.driver, direct)
+            yield _entry("beanie", "Beanie, direct", contenders.beanie_documents, direct)
+            yield _entry("odm", "Repository, direct", contenders.repositories, direct)
+            yield _entry("motor", "Motor, direct", contenders.driver, f"motor+{direct}")
+        if fake := self.fake:
+            yield _entry("fake", "Repository, in memory", contenders.repositories, fake)
+        if function := self.function:
+            title = "PyMongo Async over lambda://"
+            yield _entry("lambda-driver", title, contenders.driver, function)
+            yield _entry("lambda", "Repository over lambda://", contenders.repositories, function)
+            for name, url in self.variants.items():
+                title = f"Repository over lambda://, {name}"
+                yield _entry(f"lambda:{name}", title, contenders.repositories, url)
+            yield from self._invokers(function, settings)
+
+    def _invokers(self, function: str, settings: Settings) -> Iterator[Entry]:
+        from odm.cli.bench import invokers
+
+        place = invokers.FloorPlace(
+            url=function, documents=settings.documents, ceiling=settings.ceiling
+        )
+        title = "bare aiobotocore invoke of the command"
+        yield Entry("invoke", title, lambda: invokers.bare_invoke("invoke", title, place))
+        if self.local is None:
+            return
+        post = "bare HTTP POST of the command"
+        yield Entry("post", post, lambda: invokers.bare_post("post", post, place))
+        yield Entry("proxy-2020", "the protocol of 2020", lambda: self.proxy_2020(settings))
+
+    @asynccontextmanager
+    async def proxy_2020(
+        self, settings: Settings, function: str = PROXY_2020
+    ) -> AsyncIterator[Contender]:
+        """Open the protocol of 2020 to a function of its kind."""
+        from odm.cli.bench.invokers import Proxy2020Contender
+
+        assert self.local is not None
+        endpoint, ceiling = self.local.endpoint_url, settings.ceiling
+        yield Proxy2020Contender("proxy-2020", "the protocol of 2020", function, endpoint, ceiling)
+
+
+def _entry(
+    name: str,
+    title: str,
+    opened: Callable[[str, str, str], AbstractAsyncContextManager[Contender]],
+    url: str,
+) -> Entry:
+    return Entry(name, title, lambda: opened(name, title, url))
+
+
+@asynccontextmanager
+async def open_stage(
+    urls: Sequence[str], variants: Sequence[str], settings: Settings, reporter: Reporter
+) -> AsyncIterator[Stage]:
+    """Open a stage with its documents on it, which are taken away in the end.
+
+    Args:
+        urls: what the user gave.
+        variants: ``name=option=value&option=value``, likewise.
+        settings: of the run.
+        reporter: tells what is being started.
+
+    Raises:
+        CommandFailed: a URL is of a kind that is not measured, or given twice.
+        TransportError: something could not be reached or started.
+    """
+    given = _by_kind(urls)
+    async with AsyncExitStack() as stack:
+        stage = Stage()
+        database = f"odm_bench_{secrets.token_hex(6)}"
+        if "lambda" in given:
+            # Its policy may know this one database only.
+            database = given["lambda"].database
+        if "mongodb" in given:
+            stage.direct = with_database(given["mongodb"], database)
+        elif not given:
+            with reporter.phase("starting a private mongod"):
+                mongod = await stack.enter_async_context(open_transport("embedded:///odm_bench"))
+            stage.direct = with_database(parse_url(mongod.uri), database)
+        if "fake" in given:
+            stage.fake = with_database(given["fake"], database)
+        if "lambda" in given:
+            stage.function = given["lambda"].raw
+        elif stage.direct:
+            order = Order(
+                mongodb_uri=stage.direct,
+                database=database,
+                concurrency=settings.ceiling,
+                cold_starts=settings.cold_starts,
+            )
+            with reporter.phase("starting a local Lambda"):
+                stage.local = await stack.enter_async_context(local_lambda(order))
+            stage.function = proxy_function.url(stage.local.endpoint_url, database)
+        stage.variants = _variants(variants, stage.function)
+        with reporter.phase(f"storing {settings.documents:,} documents"):
+            for url in (stage.direct or stage.function, stage.fake):
+                if url is not None:
+                    await stack.enter_async_context(_documents(url, settings.documents))
+        yield stage
+
+
+def _by_kind(urls: Sequence[str]) -> dict[str, TransportURL]:
+    given: dict[str, TransportURL] = {}
+    for text in urls:
+        url = parse_url(text)
+        kind = url.scheme.removeprefix("motor+").removesuffix("+srv")
+        if kind not in ("mongodb", "lambda", "fake"):
+            raise CommandFailed(
+                f"{url.redacted!r} is not measured: give mongodb://, lambda:// or fake://; "
+                "without URLs a private mongod and a local Lambda are started",
+                ExitCode.USAGE,
+            )
+        if kind in given:
+            raise CommandFailed(f"two {kind}:// URLs: give one", ExitCode.USAGE)
+        given[kind] = parse_url(text.removeprefix("motor+"))
+    return given
+
+
+def _variants(texts: Sequence[str], function: str | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, options = text.partition("=")
+        if not name or "=" not in options:
+            raise CommandFailed(
+                f"--variant {text!r}: write NAME=OPTION=VALUE, options of a lambda:// URL",
+                ExitCode.USAGE,
+            )
+        if function is None:
+            raise CommandFailed("--variant: there is no function to vary", ExitCode.USAGE)
+        found[name] = f"{function}{'&' if '?' in function else '?'}{options}"
+    return found
+
+
+@asynccontextmanager
+async def _documents(url: str, count: int) -> AsyncIterator[None]:
+    async with open_transport(url) as transport:
+        await _clear(transport)
+        try:
+            for start in range(0, count, _BATCH):
+                numbers = range(start, min(start + _BATCH, count))
+                articles = transport.database[documents.ARTICLES]
+                await articles.insert_many([documents.article(each) for each in numbers])
+            yield
+        finally:
+            with contextlib.suppress(TransportError):
+                await _clear(transport)
+
+
+async def _clear(transport: Transport) -> None:
+    """Take the documents away; the collections too, where the caller may drop them."""
+    for name in (documents.ARTICLES, documents.NOTES):
+        try:
+            await transport.database.drop_collection(name)
+        except OperationFailure:
+            await transport.database[name].delete_many({})
