@@ -464,6 +464,46 @@ def test_what_could_be_read_in_two_ways_is_refused(attack: str) -> None:
     assert refusal(AMBIGUOUS[attack])
 
 
+_ODD = {"$nonsense": 1}  # what makes a value be walked
+MANY = {
+    "fields": find({**_ODD, **{f"a{i}": 1 for i in range(1000)}}),
+    "documents in an array": find({**_ODD, "a": [{}] * 1000}),
+    "fields of many documents": find({**_ODD, "a": [{"a": 1, "b": 2}] * 400}),
+    "operators": find({"$and": [{"a": {"$gt": 1}}] * 1001}),
+    "in many clauses": find({"$and": [{**_ODD, "a": [1] * 40}] * 30}),
+    "stages": aggregate(*[{"$limit": 1}] * 600),
+    "what is no stage": message({"aggregate": "a", "pipeline": [None] * 1001, "cursor": {}}),
+    "parts of stages": aggregate(*[{"$match": {**_ODD, "a": [1] * 40}}] * 30),
+    "pipelines in pipelines": aggregate(*[{"$facet": {"a": [{"$limit": 1}] * 10}}] * 50),
+    "lookups": aggregate(*[{"$lookup": {"from": "a", "as": "b"}}] * 300),
+    "statements": message({"update": "a"}, updates=[{"q": {}, "u": {"$set": {"a": 1}}}] * 400),
+    "statements in an array": message({"update": "a", "updates": [{"q": {}, "u": {}}] * 400}),
+    "what is no statement": message({"delete": "a", "deletes": [None] * 1001}),
+    "changes": update({}, {"$set": {}, **{f"a{i}": 1 for i in range(1000)}}),
+    "update pipelines": message({"update": "a"}, updates=[{"u": [{"$set": {"a": 1}}] * 20}] * 30),
+    "indexes": message({"createIndexes": "a", "indexes": [{"key": {}, "name": "a"}] * 400}),
+    "sessions": message({"endSessions": [SESSION] * 1001}, "admin"),
+    "explained": message({"explain": {"find": "a", "filter": {**_ODD, "a": [1] * 1000}}}),
+    "a view": message({"create": "v", "viewOn": "a", "pipeline": [{"$limit": 1}] * 600}),
+}
+
+
+@pytest.mark.parametrize("attack", MANY)
+def test_millions_of_fields_are_not_looked_at(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small invoke may unpack to them, and they would take the function's whole time."""
+    policy().check(MANY[attack])
+    monkeypatch.setattr("transports.lambda_invoke.function.policy.message.MAX_LOOKED_AT", 1000)
+    assert "no more than 1,000 fields" in refusal(MANY[attack])
+
+
+def test_what_is_only_data_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transports.lambda_invoke.function.policy.message.MAX_LOOKED_AT", 20)
+    many = {f"a{i}": {"$gt": i} for i in range(100)}
+    policy().check(message({"insert": "a"}, documents=[many] * 100))
+    policy().check(update({}, {"$set": many}))
+    policy().check(update({}, many))
+
+
 STAGING = {
     "find": message({"find": "staging"}, "odm_proxy"),
     "insert": message({"insert": "staging"}, "odm_proxy", documents=[{}]),

@@ -23,7 +23,6 @@ from transports.lambda_invoke.function.policy.message import (
     Element,
     Message,
     documents,
-    elements,
     fields_of,
     whole_number,
 )
@@ -198,7 +197,7 @@ class _Check:
     def _explain(self, element: Element) -> None:
         if element.type != DOCUMENT:
             raise Violation("takes explain of a command only")
-        fields = fields_of(self._scope.data, element.start, element.end)
+        fields = self._scope.fields_of(element)
         if not fields:
             raise Violation("takes explain of a command only")
         inner = known(self._scope, fields)
@@ -228,7 +227,7 @@ class _Check:
         """Check statements that are an array of the command and no document sequence."""
         if element.type != ARRAY:
             raise Violation(f"takes {shown(element.name)} as an array only")
-        for statement in elements(self._scope.data, element.start, element.end):
+        for statement in self._scope.elements(element):
             if statement.type == DOCUMENT:
                 self._statement(element.name, statement.start, statement.end)
             elif statement.type == ARRAY:
@@ -239,7 +238,7 @@ class _Check:
             self._statement(name, begin, stop)
 
     def _statement(self, name: bytes, start: int, end: int) -> None:
-        fields = fields_of(self._scope.data, start, end)
+        fields = fields_of(self._scope.data, start, end, self._scope.looks)
         if name == b"updates":
             self._checked(fields, "an update", _UPDATE)
         elif name == b"deletes":
@@ -270,7 +269,7 @@ class _Check:
         if element.type == ARRAY:
             check_pipeline(self._scope, element, self._database)
         elif element.type == DOCUMENT:
-            for change in elements(self._scope.data, element.start, element.end):
+            for change in self._scope.elements(element):
                 if change.name[:1] == b"$":
                     self._scope.operator(change.name)
                 elif change.start == element.start + len(change.name) + 6:
@@ -301,17 +300,15 @@ class _Check:
     def _indexes(self, element: Element) -> None:
         if element.type != ARRAY:
             raise Violation("takes indexes as an array only")
-        for index in elements(self._scope.data, element.start, element.end):
-            if index.type == DOCUMENT and b"storageEngine" in fields_of(
-                self._scope.data, index.start, index.end
-            ):
+        for index in self._scope.elements(element):
+            if index.type == DOCUMENT and b"storageEngine" in self._scope.fields_of(index):
                 raise Violation("allows no administration: storageEngine")
         self._scope.evaluated(element)
 
     def _sessions(self, element: Element) -> None:
         if element.type != ARRAY:
             raise Violation("takes sessions as an array only")
-        for session in elements(self._scope.data, element.start, element.end):
+        for session in self._scope.elements(element):
             if not is_session(self._scope.data, session):
                 raise Violation("takes a session as {id: UUID} only")
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import NamedTuple
 
 from transports.lambda_invoke.function.policy.refusal import Violation, shown
@@ -32,6 +33,10 @@ MAX_STATEMENTS = 100_000
 MAX_FIELDS = 1000
 """Fields whose places are remembered: of a command, a statement, a stage. None has a hundred; 48 MB
 hold millions, which are looked at one by one and forgotten."""
+
+MAX_LOOKED_AT = 2_000_000
+"""Fields of one command that are looked at, wherever they are nested: about a second of work. An
+invoke of 50 kB may unpack to 48 MB, which have room for 24 million."""
 
 _MORE_TO_COME = 2
 _BODY, _SEQUENCE = 0, 1
@@ -134,11 +139,35 @@ def read(message: Data) -> Message:
     return Message(message, start, fields, sequences)
 
 
-def elements(data: Data, start: int, limit: int | None = None) -> Iterator[Element]:
+Looks = Iterator[None]
+"""One for every field that may still be looked at; see `MAX_LOOKED_AT`."""
+
+_UNCOUNTED: Looks = repeat(None)
+_NONE_LEFT = 1
+
+
+def looks() -> Looks:
+    """Return what one command has."""
+    return repeat(None, MAX_LOOKED_AT)
+
+
+def look(looks: Looks) -> None:
+    """Take one of *looks*.
+
+    Raises:
+        Violation: there is none left.
+    """
+    if next(looks, _NONE_LEFT):
+        raise Violation(f"looks at no more than {MAX_LOOKED_AT:,} fields of a command")
+
+
+def elements(
+    data: Data, start: int, limit: int | None = None, looks: Looks = _UNCOUNTED
+) -> Iterator[Element]:
     """Yield the fields of the document at *start*, which must end before *limit*.
 
     Raises:
-        Violation: it is malformed.
+        Violation: it is malformed, or there are no *looks* left.
     """
     end = _end(data, start, len(data) if limit is None else limit) - 1
     if data[end]:
@@ -164,20 +193,25 @@ def elements(data: Data, start: int, limit: int | None = None) -> Iterator[Eleme
             name = data[position + 1 : name_end]
             if name.__class__ is not bytes:
                 name = bytes(name)
+            if next(looks, _NONE_LEFT):
+                look(looks)
             yield Element(name, kind, value, following)
             position = following
     except (ValueError, KeyError, struct.error):  # no end of a string, an unknown type, cut off
         raise Violation("takes no malformed BSON") from None
 
 
-def fields_of(data: Data, start: int, limit: int | None = None) -> dict[bytes, Element]:
+def fields_of(
+    data: Data, start: int, limit: int | None = None, looks: Looks = _UNCOUNTED
+) -> dict[bytes, Element]:
     """Return the fields of the document at *start* by name.
 
     Raises:
-        Violation: it is malformed, a field occurs twice, or there are more than `MAX_FIELDS`.
+        Violation: it is malformed, a field occurs twice, there are more than `MAX_FIELDS`, or no
+            *looks* left.
     """
     fields: dict[bytes, Element] = {}
-    for element in elements(data, start, limit):
+    for element in elements(data, start, limit, looks):
         if element.name in fields:
             raise Violation(f"takes no field twice: {shown(element.name)}")
         if len(fields) == MAX_FIELDS:

@@ -15,8 +15,6 @@ from transports.lambda_invoke.function.policy.message import (
     DOCUMENT,
     STRING,
     Element,
-    elements,
-    fields_of,
     truthy,
 )
 from transports.lambda_invoke.function.policy.names import NAMESPACE_STAGES
@@ -45,13 +43,12 @@ def check_pipeline(
         raise Violation(f"takes no more than {_MAX_NESTING} pipelines in each other")
     if element.type != ARRAY:
         raise Violation("takes a pipeline as an array only")
-    data = scope.data
-    for stage in elements(data, element.start, element.end):
+    for stage in scope.elements(element):
         if stage.type == ARRAY:
             raise Violation("takes a stage as a document only")
         if stage.type != DOCUMENT:
             continue  # no stage at all: the server says so
-        for part in elements(data, stage.start, stage.end):
+        for part in scope.elements(stage):
             _stage(scope, part, database, collection, depth)
 
 
@@ -102,7 +99,7 @@ def _union_with(scope: Scope, stage: Element, database: str, _: str, depth: int)
 def _facet(scope: Scope, stage: Element, database: str, collection: str, depth: int) -> None:
     if stage.type != DOCUMENT:
         raise Violation("takes $facet as a document only")
-    for pipeline in elements(scope.data, stage.start, stage.end):
+    for pipeline in scope.elements(stage):
         check_pipeline(scope, pipeline, database, collection, depth + 1)
 
 
@@ -162,7 +159,7 @@ def check_view(scope: Scope, options: Element, database: str) -> None:
     Raises:
         Violation: its source or its pipeline is not allowed.
     """
-    fields = fields_of(scope.data, options.start, options.end)
+    fields = scope.fields_of(options)
     if b"viewOn" in fields:
         scope.read(database, scope.text(fields[b"viewOn"], "viewOn"))
     if b"pipeline" in fields:

@@ -118,7 +118,7 @@ class Policy:
             scope = Scope(self._rules, message)
             known = check_command(scope, command, database)
             if self._rules.restricts_views and scope.reads:
-                _check_views(self._rules, scope.reads, views)
+                _check_views(scope, views)
             return ceilings.lower(self._rules, command, known)
         except Violation as violation:
             raise _refused(name, database, str(violation)) from None
@@ -157,12 +157,12 @@ def database_of(mongodb_uri: str) -> str:
     return unquote(path).partition(".")[0]
 
 
-def _check_views(rules: Rules, reads: set[tuple[str, str]], views: Views | None) -> None:
-    """Check the definition of every view among *reads*, and of the views beneath it."""
+def _check_views(command: Scope, views: Views | None) -> None:
+    """Check the definition of every view that *command* reads, and of the views beneath it."""
     if views is None:
         raise Violation("cannot be held against views here")
-    waiting = [(database, name, 0) for database, name in sorted(reads)]
-    seen = set(reads)
+    waiting = [(database, name, 0) for database, name in sorted(command.reads)]
+    seen = set(command.reads)
     while waiting:
         if len(seen) > _MAX_READS:
             raise Violation(f"reads no more than {_MAX_READS} collections at a time")
@@ -177,7 +177,7 @@ def _check_views(rules: Rules, reads: set[tuple[str, str]], views: Views | None)
             continue
         if depth >= _MAX_VIEWS:
             raise Violation(f"takes no more than {_MAX_VIEWS} views on each other")
-        scope = Scope(rules, definition)
+        scope = Scope(command.rules, definition, looks=command.looks)
         try:
             check_view(scope, Element(b"", DOCUMENT, 0, len(definition)), database)
         except Violation as violation:

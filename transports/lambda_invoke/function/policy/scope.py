@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from transports.lambda_invoke.function.policy import names
@@ -12,8 +13,11 @@ from transports.lambda_invoke.function.policy.message import (
     MAX_DEPTH,
     Data,
     Element,
+    Looks,
     elements,
     fields_of,
+    look,
+    looks,
     text,
 )
 from transports.lambda_invoke.function.policy.refusal import Violation, shown
@@ -33,11 +37,13 @@ class Scope:
     Attributes:
         data: the message, or a view's definition.
         reads: ``(database, collection)`` of what is read: each might be a view.
+        looks: how much of it may still be looked at.
     """
 
     rules: Rules
     data: Data
     reads: set[tuple[str, str]] = field(default_factory=set)
+    looks: Looks = field(default_factory=looks)
 
     def database(self, name: str) -> None:
         """Refuse a database that the policy does not allow."""
@@ -75,11 +81,19 @@ class Scope:
         """Return a string of the data."""
         return text(self.data, element, what)
 
+    def elements(self, element: Element) -> Iterator[Element]:
+        """Return the fields of a document or array, one after another."""
+        return elements(self.data, element.start, element.end, self.looks)
+
+    def fields_of(self, element: Element) -> dict[bytes, Element]:
+        """Return the fields of a document by name, none twice."""
+        return fields_of(self.data, element.start, element.end, self.looks)
+
     def fields(self, element: Element, what: str, known: frozenset[bytes]) -> dict[bytes, Element]:
         """Return the fields of a document, all of them among *known*, none twice."""
         if element.type != DOCUMENT:
             raise Violation(f"takes {what} as a document only")
-        found = fields_of(self.data, element.start, element.end)
+        found = self.fields_of(element)
         for name in found:
             if name not in known:
                 raise Violation(f"knows no field {shown(name)!r} of {what}")
@@ -95,6 +109,7 @@ class Scope:
             return
         operators = self.rules.operators
         for match in _MAY_BE_OPERATOR.finditer(self.data, element.start, element.end):
+            look(self.looks)
             if match[1] not in operators:
                 self._walk(element.start, element.end)
                 return
@@ -117,7 +132,7 @@ class Scope:
 
     def _walk(self, start: int, end: int) -> None:
         """Look at every key, however many: it takes memory for the depth alone."""
-        open_documents = [(start, end, elements(self.data, start, end))]
+        open_documents = [(start, end, elements(self.data, start, end, self.looks))]
         while open_documents:
             begin, stop, remaining = open_documents[-1]
             element = next(remaining, None)
@@ -133,4 +148,5 @@ class Scope:
             if kind in (DOCUMENT, ARRAY):
                 if len(open_documents) > MAX_DEPTH:
                     raise Violation(f"takes no more than {MAX_DEPTH} levels of nesting")
-                open_documents.append((value, after, elements(self.data, value, after)))
+                inner = elements(self.data, value, after, self.looks)
+                open_documents.append((value, after, inner))
