@@ -49,6 +49,7 @@ class LoopThread:
         self._entered: list[Lifecycle] = []
         self._opening: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[Any]] = set()
+        self._waited_for: set[_Invocation[Any]] = set()
         self._ending = False
         self._stop = asyncio.Event()
         started: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
@@ -68,8 +69,15 @@ class LoopThread:
     def run(self, coroutine: Coroutine[Any, Any, _R], timeout_s: float | None) -> _R:
         """Run *coroutine* on the loop."""
         invocation = _Invocation(coroutine)
-        if not self._call(self._begin, invocation, timeout_s, copy_context()):
-            raise NotConnected("the runner has been closed")
+        self._waited_for.add(invocation)
+        try:
+            if not self._call(self._begin, invocation, timeout_s, copy_context()):
+                raise NotConnected("the runner has been closed")
+            return self._result(invocation)
+        finally:
+            self._waited_for.discard(invocation)
+
+    def _result(self, invocation: _Invocation[_R]) -> _R:
         try:
             return invocation.outcome.result()
         except BaseException:
@@ -96,9 +104,19 @@ class LoopThread:
     # -- in the loop's thread ----------------------------------------------------------------
 
     def _main(self, started: concurrent.futures.Future[asyncio.AbstractEventLoop]) -> None:
-        with asyncio.Runner() as runner:
-            runner.get_loop().set_task_factory(_noting_task)
-            runner.run(self._serve(started))
+        try:
+            with asyncio.Runner() as runner:
+                runner.get_loop().set_task_factory(_noting_task)
+                runner.run(self._serve(started))
+        except OSError as error:
+            if started.done():
+                raise
+            started.set_exception(error)  # no event loop: too many open files
+        finally:
+            # What came between the loop's last turn and its end was never begun.
+            for invocation in list(self._waited_for):
+                if not invocation.outcome.done():
+                    invocation.fail(NotConnected("the runner has been closed"))
 
     async def _serve(self, started: concurrent.futures.Future[asyncio.AbstractEventLoop]) -> None:
         started.set_result(asyncio.get_running_loop())

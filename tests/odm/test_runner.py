@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from odm import Connection, Document, NotConnected, Runner, connect
+from odm.loop_thread import LoopThread
 from transports.errors import TransportError, WrongEventLoop
 
 
@@ -353,3 +354,36 @@ NewURL = Callable[[], str]
 def test_it_runs_over_servers_too(new_url: NewURL, motor: bool) -> None:
     with Runner(connect(("motor+" if motor else "") + new_url(), models=[Note])) as runner:
         assert [runner.run(add()) for _ in range(3)] == [1, 2, 3]
+
+
+def test_without_an_event_loop_it_says_why(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_loop() -> asyncio.AbstractEventLoop:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio.events, "new_event_loop", no_loop)
+        with pytest.raises(OSError, match="Too many open files"):
+            runner.run(add())
+    assert runner.run(add()) == 1
+
+
+def test_what_the_loop_ends_without_beginning_is_told_so(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = threading.Event()
+    outcome: list[BaseException] = []
+    # It arrives between the loop's last turn and its end, and is never begun.
+    monkeypatch.setattr(LoopThread, "_begin", lambda *_: lost.set())
+
+    def run() -> None:
+        try:
+            runner.run(add())
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert lost.wait(30)
+    runner.close()
+    thread.join(30)
+    assert [str(error) for error in outcome] == ["the runner has been closed"]
