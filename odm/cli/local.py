@@ -145,8 +145,10 @@ async def _local(
 
     async with AsyncExitStack() as stack:
         database, in_force = "test", ""
-        mongodb_uri = served.uri
+        mongodb_uri, policy = served.uri, served.policy
         if served.embedded:
+            if policy is None and proxy_function.POLICY_VARIABLE not in environment:
+                policy = proxy_function.EVERY_DATABASE  # nobody has named one
             mongod = await stack.enter_async_context(open_transport("embedded:///test"))
             mongodb_uri = mongod.uri
         if mongodb_uri:
@@ -154,7 +156,7 @@ async def _local(
         try:
             if mongodb_uri:
                 proxy = proxy_function.configuration(
-                    mongodb_uri, **asdict(limits), policy=served.policy, environment=environment
+                    mongodb_uri, **asdict(limits), policy=policy, environment=environment
                 )
                 in_force = proxy_function.policy_in_force(proxy)
                 functions = [proxy, *functions]

@@ -81,6 +81,7 @@ def test_the_proxy_function_is_served_with_a_url_that_answers(
     assert document["server"]["version"].startswith("6.")
     assert document["cold_starts"] == 1
     assert document["function"]["release"]
+    assert watched.wait_for("policy", on="stdout").split() == ["policy", "readWrite", "on", "*"]
     watched.signal(signal.SIGTERM)
     ran = watched.finish()
     assert ran.code == 143
