@@ -210,7 +210,8 @@ def test_a_scripted_failure_that_never_comes_fails_the_test(pytester: pytest.Pyt
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*insert (WriteConflict (112)*never happened*It received no command*"])
+    told = "*insert (WriteConflict (112)*never happened*It received no command*"
+    result.stdout.fnmatch_lines([told])
 
 
 def test_a_failure_that_happens_always_does_not_meet_the_end_of_the_test(
