@@ -13,7 +13,7 @@ from typing import Any, Final
 from bson import Decimal128, Int64
 
 from transports.fake.collation import Collation
-from transports.fake.expressions.numbers import DECIMAL, Sum, decimal_value, to_float
+from transports.fake.expressions.numbers import DECIMAL, DoubleDouble, Sum, decimal_value, to_float
 from transports.fake.expressions.scope import (
     Expression,
     Operator,
@@ -99,6 +99,49 @@ class Deviation:
             return None
         quotient = self.squares / divisor
         return math.sqrt(quotient) if quotient >= 0 else math.nan
+
+
+class SlidingDeviation:
+    """A standard deviation that numbers leave again (Youngs and Cramer), as the server has it."""
+
+    __slots__ = ("_count", "_special", "_squares", "_sum")
+
+    def __init__(self) -> None:
+        self._special = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._count = 0
+        self._sum = DoubleDouble()
+        self._squares = DoubleDouble()
+
+    def move(self, value: Any, quantity: int) -> None:
+        """Take one value in (1) or out (-1); what is no number is ignored."""
+        if type(value) not in NUMBER_TYPES:
+            return
+        number = to_float(value)
+        if not math.isfinite(number):
+            self._special += quantity
+            return
+        if self._count + quantity == 0:
+            self._clear()
+            return
+        if self._count:
+            after = self._count + quantity
+            distance = self._count * number - self._sum.result()
+            self._squares.add(distance * distance * quantity / (after * self._count))
+        self._count += quantity
+        self._sum.add(quantity * number)
+
+    def result(self, *, sample: bool) -> float | int | None:
+        """Return the deviation; null of too few numbers, and where one is not finite."""
+        divisor = self._count - sample
+        if self._special or divisor == 0:
+            return None
+        squares = self._squares.result()
+        if squares < 0 or (self._count == 1 and not sample):
+            return 0
+        return math.sqrt(squares / divisor)
 
 
 def _deviation(sample: bool) -> Summary:

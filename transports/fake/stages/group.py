@@ -53,7 +53,8 @@ def group(spec: Any, context: Context) -> Stage:
         _accumulations(fields, context)
         raise CommandFailure(15955, "a group specification must include an _id")
     if type(spec["_id"]) is dict and any(
-        "." in name or type(value) in _INCLUDING for name, value in spec["_id"].items()
+        not name.startswith("$") and ("." in name or type(value) in _INCLUDING)
+        for name, value in spec["_id"].items()
     ):
         raise CommandFailure(17390, "$group does not support inclusion-style expressions")
     key_of = _key_expression(spec["_id"], context)

@@ -17,9 +17,11 @@ from bson import DatetimeMS, Decimal128, Int64
 
 from transports.fake.errors import FAILED_TO_PARSE, TYPE_MISMATCH, CommandFailure
 from transports.fake.expressions import Expression, Variables
+from transports.fake.expressions.arithmetic import subtract as subtract_values
 from transports.fake.expressions.date_math import MILLISECONDS, check_unit
 from transports.fake.expressions.numbers import (
     DECIMAL,
+    Sum,
     add,
     decimal_value,
     multiply,
@@ -30,6 +32,7 @@ from transports.fake.expressions.numbers import (
     widest,
 )
 from transports.fake.expressions.scope import Constant, is_nullish
+from transports.fake.expressions.summaries import average_of
 from transports.fake.stages.context import Context
 from transports.fake.values import MISSING, NUMBER_TYPES, Document, bson_type
 
@@ -147,6 +150,10 @@ def _with_unit(name: str, operand: Any, sort_fields: int) -> tuple[Any, str | No
     if sort_fields != 1:
         raise CommandFailure(FAILED_TO_PARSE, f"{name} requires a sortBy with exactly one element")
     unit = operand.get("unit")
+    if "unit" in operand and type(unit) is not str:
+        raise CommandFailure(
+            FAILED_TO_PARSE, f"unit' must be a string, but got {bson_type(unit)[1]}"
+        )
     if unit is not None and check_unit(unit) not in MILLISECONDS:
         raise CommandFailure(5490710, "unit must be 'week' or smaller")
     return operand["input"], unit
@@ -171,27 +178,22 @@ def derivative(operand: Any, sort_fields: int, context: Context) -> Compiled:
     source = context.expression(given)
 
     def fill(partition: PartitionLike, bounds: Bounds, variables: Variables) -> list[Any]:
-        for place in partition.positions:
-            if type(place) is not DatetimeMS and type(place) not in NUMBER_TYPES:
-                raise CommandFailure(
-                    TYPE_MISMATCH,
-                    "Value of the sortBy field must be numeric or a date, but found "
-                    f"{bson_type(place)[1]}",
-                )
         values = [source(document, variables) for document in partition.documents]
         positions = partition.positions
 
         def at(members: range) -> Any:
-            if len(members) < 2:
+            if not members:
                 return None
             first, last = members[0], members[-1]
             run = _distance(positions[first], positions[last], unit, (5624901, 5624900))
-            for value in (values[first], values[last]):
-                if type(value) not in NUMBER_TYPES:
-                    raise CommandFailure(5624903, "$derivative input must not be a non-number")
+            if first == last:
+                return None
+            rise = subtract_values(values[last], values[first])
+            if type(rise) not in NUMBER_TYPES:
+                raise CommandFailure(5624903, "$derivative input must not be a non-number")
             if to_float(run) == 0:
                 return None
-            slope = _quotient(subtract(values[last], values[first]), run)
+            slope = _quotient(rise, run)
             return slope if unit is None else multiply(slope, MILLISECONDS[unit])
 
         return [at(bounds(index)) for index in range(len(values))]
@@ -211,30 +213,24 @@ def integral(operand: Any, sort_fields: int, context: Context) -> Compiled:
     source = context.expression(given)
 
     def fill(partition: PartitionLike, bounds: Bounds, variables: Variables) -> list[Any]:
-        for place in partition.positions:
-            if type(place) is not DatetimeMS and type(place) not in NUMBER_TYPES:
-                raise CommandFailure(
-                    TYPE_MISMATCH,
-                    "Value of the sortBy field must be numeric or a date, but found "
-                    f"{bson_type(place)[1]}",
-                )
         values = [source(document, variables) for document in partition.documents]
         positions = partition.positions
         wanted = NUMBER_TYPES if unit is None else frozenset({DatetimeMS})
         for value, position in zip(values, positions, strict=True):
-            if type(position) not in wanted:
-                raise CommandFailure(5423902 if unit is None else 5423901, "$integral: sortBy")
             if type(value) not in NUMBER_TYPES:
                 raise CommandFailure(5423900, "$integral input must be a number")
+            if type(position) not in wanted:
+                raise CommandFailure(5423902 if unit is None else 5423901, "$integral: sortBy")
 
         def over(members: range) -> Any:
             if not members:
                 return None
-            area: Any = 0
+            areas = Sum()
             for left, right in itertools.pairwise(members):
                 width = _distance(positions[left], positions[right], unit, (5423902, 5423901))
                 both = multiply(add(values[left], values[right]), width)
-                area = add(area, _quotient(both, 2))
+                areas.add(_quotient(both, 2.0))
+            area = areas.result()
             return area if unit is None else _quotient(area, MILLISECONDS[unit])
 
         return [over(bounds(index)) for index in range(len(values))]
@@ -266,7 +262,7 @@ def exp_moving_avg(operand: Any, sort_fields: int, context: Context) -> Compiled
         if type(operand["alpha"]) not in NUMBER_TYPES:
             raise CommandFailure(FAILED_TO_PARSE, "'alpha' must be a number")
         alpha = to_decimal(operand["alpha"])
-        if not 0 < alpha < 1:
+        if alpha.is_nan() or not 0 < alpha < 1:
             raise CommandFailure(FAILED_TO_PARSE, "'alpha' must be between 0 and 1 (exclusive)")
 
     def fill(partition: PartitionLike, bounds: Bounds, variables: Variables) -> list[Any]:
@@ -311,20 +307,20 @@ def _covariance(sample: bool) -> Callable[[Any, int, Context], Compiled]:
 
 def _covariance_of(pairs: list[Any], sample: bool) -> Any:
     known = [
-        (to_float(pair[0]), to_float(pair[1]))
+        pair
         for pair in pairs
         if type(pair) is list and len(pair) == 2 and all(type(v) in NUMBER_TYPES for v in pair)
     ]
     count = len(known) - sample
     if count <= 0:
         return None
-    mean_x = mean_y = products = 0.0
-    for number, (x, y) in enumerate(known, 1):
-        before = x - mean_x
-        mean_x += before / number
-        mean_y += (y - mean_y) / number
-        products += before * (y - mean_y)
-    return products / count
+    all_x, all_y, products = Sum(), Sum(), Sum()
+    for number, (x, y) in enumerate(known):
+        before = subtract(x, average_of(all_x, number) if number else 0)
+        all_x.add(x)
+        all_y.add(y)
+        products.add(multiply(before, subtract(y, average_of(all_y, number + 1))))
+    return _quotient(products.result(), count)
 
 
 def locf(operand: Any, sort_fields: int, context: Context) -> Compiled:
@@ -398,8 +394,8 @@ WINDOW_FUNCTIONS: Final[dict[str, WindowFunction]] = {
     "$documentNumber": _ranking("$documentNumber", _document_number),
     "$expMovingAvg": WindowFunction(exp_moving_avg, window_code=FAILED_TO_PARSE),
     "$integral": WindowFunction(integral, windowed=True),
-    "$linearFill": WindowFunction(linear_fill, window_code=605001),
-    "$locf": WindowFunction(locf, window_code=605001),
+    "$linearFill": WindowFunction(linear_fill, window_code=FAILED_TO_PARSE),
+    "$locf": WindowFunction(locf, window_code=FAILED_TO_PARSE),
     "$rank": _ranking("$rank", _rank),
     "$shift": WindowFunction(shift, window_code=FAILED_TO_PARSE),
 }

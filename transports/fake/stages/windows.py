@@ -10,12 +10,14 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bson import DatetimeMS
+from bson import DatetimeMS, Int64
 
 from transports.fake.errors import FAILED_TO_PARSE, TYPE_MISMATCH, CommandFailure
 from transports.fake.expressions import Variables, date_math
 from transports.fake.expressions.names import check_path
 from transports.fake.expressions.numbers import whole
+from transports.fake.expressions.scope import Expression
+from transports.fake.expressions.summaries import SlidingDeviation
 from transports.fake.expressions.time_zones import UTC_ZONE
 from transports.fake.paths import Parts, put, split
 from transports.fake.sort import compile_sort, path_key
@@ -30,6 +32,7 @@ from transports.fake.values import (
     Document,
     as_decimal,
     hash_key,
+    integer,
     sort_key,
 )
 
@@ -180,10 +183,6 @@ def _compile_output(field: str, spec: Any, sort_by: SortBy, context: Context) ->
     return _accumulated({name: spec[name]}, window, _slides(spec.get("window")), context)
 
 
-# What a server says of a window that slides over no or one number: its running sums do.
-_DEVIATIONS: Final[dict[str, dict[int, Any]]] = {"$stdDevPop": {1: 0}, "$stdDevSamp": {0: -0.0}}
-
-
 # Unlike the accumulators of a group, these give a missing value as it is.
 _ENDS: Final[dict[str, int]] = {"$first": 0, "$last": -1}
 
@@ -197,8 +196,16 @@ def _slides(window: Any) -> bool:
 def _accumulated(
     spec: Document, window: Callable[[Partition], Bounds], slides: bool, context: Context
 ) -> Fill:
+    name, operand = next(iter(spec.items()))
+    if name == "$count" and operand != {}:
+        raise CommandFailure(FAILED_TO_PARSE, "$count only accepts an empty object as input")
     accumulation = compile_accumulator("", spec, context, unary=False)
-    name = next(iter(spec))
+    if type(operand) is dict and type(operand.get("sortBy")) is list:
+        raise CommandFailure(
+            5788604, f"expected 'sortBy' to already be an object in the arguments to {name}"
+        )
+    if name in ("$stdDevPop", "$stdDevSamp") and slides:
+        return _deviations(accumulation.expression, window, sample=name == "$stdDevSamp")
 
     def fill(partition: Partition, variables: Variables) -> list[Any]:
         bounds = window(partition)
@@ -218,11 +225,32 @@ def _accumulated(
             for member in members:
                 running.add(taken[member])
             result = running.result()
-            if name in _DEVIATIONS and slides:
-                numbers = sum(type(taken[member]) in NUMBER_TYPES for member in members)
-                result = _DEVIATIONS[name].get(numbers, result)
+            if name == "$sum" and slides and type(result) is Int64:
+                result = integer(int(result))  # what is left after removing has the least type
             results.append(result)
             before = members
+        return results
+
+    return fill
+
+
+def _deviations(
+    expression: Expression, window: Callable[[Partition], Bounds], *, sample: bool
+) -> Fill:
+    def fill(partition: Partition, variables: Variables) -> list[Any]:
+        bounds = window(partition)
+        taken = [expression(document, variables) for document in partition.documents]
+        running = SlidingDeviation()
+        results: list[Any] = []
+        start = stop = 0
+        for index in range(len(taken)):
+            members = bounds(index)
+            for member in range(max(stop, members.start), members.stop):
+                running.move(taken[member], 1)
+            for member in range(start, min(members.start, stop)):
+                running.move(taken[member], -1)
+            start, stop = members.start, max(stop, members.stop)
+            results.append(running.result(sample=sample))
         return results
 
     return fill
