@@ -156,12 +156,18 @@ class LoopThread:
         invocation.task.add_done_callback(ended)
 
     async def _invoke(self, invocation: _Invocation[Any], timeout_s: float | None) -> None:
+        limit = asyncio.timeout(timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with limit:
                 await self._open()
                 result = await invocation.run()
         except asyncio.CancelledError:
             raise
+        except TimeoutError as error:
+            if limit.expired() and not error.args:
+                name = getattr(invocation.coroutine, "__qualname__", "the coroutine")
+                error.args = (f"{name} took more than {timeout_s:g} s, and was cancelled",)
+            invocation.fail(error)
         except BaseException as error:  # SystemExit would end the loop: it is for the caller
             invocation.fail(error)
         else:

@@ -175,7 +175,7 @@ def test_a_timeout_cancels_and_lets_it_clean_up(runner: Runner) -> None:
             await add()
             cleaned.append(True)
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"stuck took more than 0\.05 s, and was cancelled"):
         runner.run(stuck(), timeout_s=0.05)
     assert cleaned == [True]
 
