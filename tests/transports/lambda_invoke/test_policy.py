@@ -252,6 +252,23 @@ def test_a_star_is_every_database_but_the_servers_own() -> None:
         assert "database" in refusal(everywhere, message({"find": "a"}, database))
 
 
+@pytest.mark.parametrize("filter", [None, {}, {"name": "other"}, {"$or": [{"name": "cms"}]}])
+def test_databases_are_listed_that_are_allowed(filter: Any) -> None:
+    given = {} if filter is None else {"filter": filter}
+    sent = message({"listDatabases": 1, **given, "nameOnly": True}, "admin")
+    listed = decoded(policy({"databases": ["cms", "archive"]}).check(sent))
+    allowed = {"name": {"$in": ["archive", "cms"]}}
+    assert listed == {
+        "listDatabases": 1,
+        "nameOnly": True,
+        "$db": "admin",
+        "filter": allowed if filter is None else {"$and": [allowed, filter]},
+    }
+    everywhere = policy({"databases": ["*"]})
+    assert everywhere.check(sent) is sent
+    assert "names no database" in refusal(policy("", "mongodb://h"), sent)
+
+
 def test_the_servers_own_databases_are_allowed_by_name_only() -> None:
     named = policy({"databases": ["local"]})
     named.check(message({"find": "oplog.rs"}, "local"))
@@ -599,6 +616,10 @@ def test_a_time_that_is_no_number_does_not_hide_from_its_ceiling(value: Any) -> 
         ({"aggregate": "a", "pipeline": [], "cursor": {"batchSize": 2}}, {}),
         ({"aggregate": "a", "pipeline": [], "explain": True}, {}),
         ({"listIndexes": "a", "cursor": {"batchSize": 99}}, {"cursor": {"batchSize": 10}}),
+        ({"listIndexes": "a"}, {"cursor": {"batchSize": 10}}),
+        ({"listCollections": 1, "cursor": {}}, {"cursor": {"batchSize": 10}}),
+        ({"listCollections": 1, "cursor": {"batchSize": 3}}, {}),
+        ({"bulkWrite": 1, "ops": [], "nsInfo": []}, {"cursor": {"batchSize": 10}}),
         ({"insert": "a", "documents": []}, {}),
     ],
     ids=str,
@@ -606,6 +627,14 @@ def test_a_time_that_is_no_number_does_not_hide_from_its_ceiling(value: Any) -> 
 def test_the_ceiling_of_batches(command: dict[str, Any], changes: dict[str, Any]) -> None:
     sent = policy({"maxBatchSize": 10}).check(message(command))
     assert decoded(sent) == {**command, "$db": "cms", **changes}
+
+
+def test_only_aggregate_has_a_first_batch_of_its_own() -> None:
+    of = policy({"maxBatchSize": 101})
+    for command in ({"listCollections": 1, "cursor": {}}, {"listIndexes": "a"}):
+        assert decoded(of.check(message(command)))["cursor"] == {"batchSize": 101}
+    sent = aggregate()
+    assert of.check(sent) is sent
 
 
 def test_a_single_batch_is_not_cut_off_in_silence() -> None:

@@ -288,7 +288,7 @@ NAMESPACES = {
         {"aggregate": 1, "pipeline": [{"$changeStream": {}}], "cursor": {}}, "admin"
     ),
     "a change stream with an internal field": ns({"$changeStream": {"showSystemEvents": True}}),
-    "listDatabases": message({"listDatabases": 1}, "admin"),
+    "listDatabases by what is no filter": message({"listDatabases": 1, "filter": [{}]}, "admin"),
 }
 
 

@@ -118,6 +118,20 @@ async def test_a_refusal_is_the_drivers_own_exception(transports: Open, direct: 
     assert "elsewhere" not in await direct.client.list_database_names()
 
 
+async def test_databases_are_listed_as_a_server_lists_a_users_own(
+    transports: Open, direct: Direct
+) -> None:
+    app = await transports("default")
+    await direct.client[DATABASE].things.insert_one({})
+    await direct.client[f"{DATABASE}_other"].things.insert_one({})
+    assert await app.client.list_database_names() == [DATABASE]
+    for name, found in ((DATABASE, 1), (f"{DATABASE}_other", 0), ({"$regex": "policy"}, 1)):
+        listing = await app.client.list_databases(filter={"name": name})
+        assert len(await listing.to_list()) == found
+    [listed] = await (await app.client.list_databases()).to_list()
+    assert (listed["name"], listed["empty"]) == (DATABASE, False)
+
+
 async def test_a_bulk_is_refused_as_a_whole(transports: Open, direct: Direct) -> None:
     app = await transports("reader")
     with pytest.raises(OperationFailure) as caught:

@@ -1,5 +1,7 @@
 """Ceilings: a command asks for no more time and no more documents at a time than the policy says.
 
+Nor for the names of other databases than its own.
+
 More is lowered, not refused: a larger maxTimeMS or batchSize is a wish, and what comes of the lower
 one is what a driver knows anyway, a ``MaxTimeMSExpired`` or one more ``getMore``. Only where fewer
 documents would look like all of them (``singleBatch``) is the command refused.
@@ -15,7 +17,9 @@ from __future__ import annotations
 
 import struct
 
-from transports.lambda_invoke.function.policy.commands import Command
+import bson
+
+from transports.lambda_invoke.function.policy.commands import Command, Target
 from transports.lambda_invoke.function.policy.message import (
     DOCUMENT,
     Data,
@@ -26,11 +30,11 @@ from transports.lambda_invoke.function.policy.message import (
     whole_number,
 )
 from transports.lambda_invoke.function.policy.refusal import Violation
-from transports.lambda_invoke.function.policy.rules import Rules
+from transports.lambda_invoke.function.policy.rules import EVERY, Rules
 
 _DEFAULT_BATCH = 101  # the server's own first batch
 _INT32 = struct.Struct("<i")
-_INT32_TYPE, _DOCUMENT_TYPE = b"\x10", b"\x03"
+_INT32_TYPE, _DOCUMENT_TYPE, _ARRAY_TYPE = b"\x10", b"\x03", b"\x04"
 
 
 def lower(rules: Rules, message: Message, command: Command | None) -> Data:
@@ -46,6 +50,8 @@ def lower(rules: Rules, message: Message, command: Command | None) -> Data:
         changes[b"maxTimeMS"] = _int32(b"maxTimeMS", rules.max_time_ms)
     if rules.max_batch_size is not None and command is not None:
         changes |= _batch_size(rules.max_batch_size, message, command)
+    if command is not None and command.target is Target.EVERY_DATABASE:
+        changes |= _database_names(rules, message)
     return _rewritten(message, changes) if changes else message.data
 
 
@@ -70,15 +76,37 @@ def _batch_size(ceiling: int, message: Message, command: Command) -> dict[bytes,
         if b"singleBatch" in fields and truthy(data, fields[b"singleBatch"]):
             raise Violation(f"allows no more than {ceiling} documents in one batch (maxBatchSize)")
         return {b"batchSize": _int32(b"batchSize", ceiling)}
+    if b"cursor" not in command.special:
+        return {}
     cursor = fields.get(b"cursor")
-    if b"cursor" not in command.special or cursor is None or cursor.type != DOCUMENT:
+    if cursor is None and command.name == "aggregate":
+        return {}  # explain; for all else the server wants one
+    inner = {} if cursor is None else fields_of(data, cursor.start, cursor.end)
+    # All others give as many as there are.
+    default = _DEFAULT_BATCH if command.name == "aggregate" else ceiling + 1
+    if _number(data, inner.get(b"batchSize"), default) <= ceiling:
         return {}
-    inner = fields_of(data, cursor.start, cursor.end)
-    if _number(data, inner.get(b"batchSize"), _DEFAULT_BATCH) <= ceiling:
+    return {b"cursor": _subdocument(b"cursor", _int32(b"batchSize", ceiling))}
+
+
+def _database_names(rules: Rules, message: Message) -> dict[bytes, bytes]:
+    """Have ``listDatabases`` tell of allowed databases, as a server does of a user's own."""
+    if EVERY in rules.databases:
         return {}
-    size = _int32(b"batchSize", ceiling)
-    document = _INT32.pack(len(size) + 5) + size + b"\x00"
-    return {b"cursor": _DOCUMENT_TYPE + b"cursor\x00" + document}
+    allowed = bson.encode({"name": {"$in": sorted(rules.databases)}})
+    wanted = message.fields.get(b"filter")
+    if wanted is None:
+        return {b"filter": _DOCUMENT_TYPE + b"filter\x00" + allowed}
+    if wanted.type != DOCUMENT:
+        raise Violation("takes a filter as a document only")
+    given = message.data[wanted.start : wanted.end]
+    both = _DOCUMENT_TYPE + b"0\x00" + allowed + _DOCUMENT_TYPE + b"1\x00" + given
+    clauses = _ARRAY_TYPE + _subdocument(b"$and", both)[1:]
+    return {b"filter": _subdocument(b"filter", clauses)}
+
+
+def _subdocument(name: bytes, fields: bytes) -> bytes:
+    return b"".join((_DOCUMENT_TYPE, name, b"\x00", _INT32.pack(len(fields) + 5), fields, b"\x00"))
 
 
 def _number(data: Data, element: Element | None, default: int) -> int:

@@ -28,7 +28,6 @@ from transports.lambda_invoke.function.policy.message import (
 )
 from transports.lambda_invoke.function.policy.pipelines import check_pipeline
 from transports.lambda_invoke.function.policy.refusal import Violation, shown
-from transports.lambda_invoke.function.policy.rules import EVERY
 from transports.lambda_invoke.function.policy.scope import Scope
 
 _EXPLAINED = frozenset({"aggregate", "count", "delete", "distinct", "find", "findAndModify"}) | {
@@ -144,8 +143,8 @@ class _Check:
                 if command.name == "dropDatabase" and self._database == scope.rules.staging[0]:
                     raise Violation("keeps the database of the function's own collection")
             case Target.EVERY_DATABASE:
-                if EVERY not in scope.rules.databases:
-                    raise Violation("lists databases only where every one is allowed (databases)")
+                if not scope.rules.databases:  # else `ceilings` has it tell of these
+                    scope.database("")
 
     def _extra(self, first: Element) -> None:
         """Check a command that is not known: its database, its first value, every operator."""
