@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from odm.cli.bench.lambda_process import scenario_name
 from odm.cli.bench.result import ConnectionCurve, Result
 from odm.cli.bench.settings import Settings
 from odm.cli.bench.stage import Stage
@@ -48,11 +49,14 @@ async def run_connections(
     if direct is None or function is None:
         result.skipped["connections"] = "needs a mongodb:// URL and a function in front of it"
         return
-    scenarios = {f"installation burst, {INSTALLATION} callers": INSTALLATION}
+    burst = min(INSTALLATION, settings.callers)
+    scenarios = {f"installation burst, {burst} callers": burst}
     if settings.callers > INSTALLATION:
         scenarios[f"{settings.callers} callers at once"] = settings.callers
     async with open_transport(direct) as observer:
-        for scenario, callers in scenarios.items():
+        for number, (scenario, callers) in enumerate(scenarios.items()):
+            if stage.local is not None:
+                function = stage.function_named(scenario_name(number))
             for way, url in (("direct", direct), ("lambda", function)):
                 curve = ConnectionCurve(scenario=scenario, way=way, callers=callers)
                 result.connections.append(curve)

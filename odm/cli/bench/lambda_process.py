@@ -39,12 +39,14 @@ class Order:
         database: the one that the function of 2020 has in its configuration.
         concurrency: reserved concurrency of each function.
         cold_starts: how many further functions of each kind there are, each for one cold start.
+        scenarios: how many further DB proxy functions there are, each for callers of its own.
     """
 
     mongodb_uri: str
     database: str
     concurrency: int
     cold_starts: int
+    scenarios: int
 
     def line(self) -> bytes:
         """Return it as the line that the process reads."""
@@ -54,6 +56,11 @@ class Order:
 def cold_name(name: str, number: int) -> str:
     """Return the name of the function that *name*'s *number*-th cold start is measured with."""
     return f"{name}-cold-{number}"
+
+
+def scenario_name(number: int) -> str:
+    """Return the name of the DB proxy function that the *number*-th scenario's callers share."""
+    return f"{proxy_function.NAME}-callers-{number}"
 
 
 def configurations(order: Order) -> Iterator[FunctionConfiguration]:
@@ -75,6 +82,8 @@ def configurations(order: Order) -> Iterator[FunctionConfiguration]:
         timeout_s=_TIMEOUT_S,
         reserved_concurrency=order.concurrency,
     )
+    for number in range(order.scenarios):
+        yield replace(proxy, name=scenario_name(number))
     for function in (proxy, of_2020):
         yield function
         for number in range(order.cold_starts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from odm.cli.bench.contenders import Contender
 from odm.cli.bench.result import LoadPoint, Result
 from odm.cli.bench.rounds import turned
 from odm.cli.bench.settings import Settings
-from odm.cli.bench.workloads import mixed
+from odm.cli.bench.workloads import GATHERED, mixed
 from odm.cli.demo.comparable import explain_error
 from odm.cli.demo.progress import Reporter
 
@@ -25,6 +26,7 @@ async def run_load(
 ) -> None:
     """Put the load on each contender in turn, at each concurrency."""
     loaded = [each for each in contenders if each.name not in NOT_LOADED]
+    await _warm_up(loaded, reporter)
     steps = len(settings.levels) * len(loaded) * settings.load_rounds
     with reporter.phase("mixed load", steps) as phase:
         for level in settings.levels:
@@ -38,6 +40,16 @@ async def run_load(
                     point = points[contender.name]
                     if point.error is None:
                         await _put(contender, point, settings.load_s)
+
+
+async def _warm_up(contenders: Sequence[Contender], reporter: Reporter) -> None:
+    """Have every execution environment started that the reserved concurrency allows."""
+    with reporter.phase("mixed load, warm-up", len(contenders)) as phase:
+        for contender in contenders:
+            phase.step(contender.name)
+            with contextlib.suppress(Exception):  # it will fail again where it counts
+                async with asyncio.timeout(_PATIENCE_S):
+                    await contender.gather(GATHERED)
 
 
 async def _put(contender: Contender, point: LoadPoint, seconds: float) -> None:

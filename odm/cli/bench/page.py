@@ -1,10 +1,228 @@
-"""The report with plots."""
+"""The report with plots: one HTML file that needs nothing else, no script and no network."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from odm.cli.bench.charts import bars, boxes, curves
 from odm.cli.bench.result import Result
+from odm.cli.bench.statistics import summarise
+from odm.cli.bench.table import milliseconds
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2430; --pale: #5d6b7c; --rule: #d8dee6; --ground: #fff }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e4e9f0; --pale: #97a5b6; --rule: #333f4d; --ground: #12171e } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground);
+  max-width: 860px; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.5rem }
+h3 { font-size: 1rem; margin: 1.5rem 0 .25rem }
+p.note, td.note { color: var(--pale) } .warn { color: #b4322a; font-weight: 600 }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;
+  font-size: 13px }
+.wide { overflow-x: auto }
+th, td { text-align: right; padding: .2rem .5rem; border-bottom: 1px solid var(--rule) }
+th:first-child, td:first-child, th.l, td.l { text-align: left }
+svg { width: 100%; height: auto; font: 12px system-ui, sans-serif }
+svg text { fill: var(--ink) } svg text.tick { fill: var(--pale); font-size: 11px }
+.grid { stroke: var(--rule) } .whisker { stroke: var(--pale) }
+.median { stroke: var(--ink); stroke-width: 2 } .curve { fill: none !important; stroke-width: 2 }
+.legend span { margin-right: 1rem; white-space: nowrap } .legend i { display: inline-block;
+  width: .8em; height: .8em; margin-right: .35em; border-radius: 2px }
+"""
+_COLOURS = (
+    *("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66aacc"),
+    *("#aa3377", "#ee7733", "#009988", "#8877cc", "#99775a"),
+)
+    "#4477aa",
+    "#ee6677",
+    "#228833",
+    "#ccbb44",
+    "#66aacc",
+    "#aa3377",
+    "#ee7733",
+    "#009988",
+    "#8877cc",
+    "#99775a",
+]
 
 
 def page(result: Result) -> str:
-    """Return the report."""
-    return str(result.document())
+    """Return the report as an HTML document."""
+    names = [*result.contenders]
+    sections = [
+        *_head(result),
+        *_workloads(result, names),
+        *_invokes(result),
+        *_load(result, names),
+        *_traces(result),
+        *_connections(result),
+        *_figures(result),
+        *_failures(result),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"/>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
+        f"<title>odm bench</title><style>{_STYLE}{_colours()}</style></head>\n"
+        f"<body>{''.join(sections)}</body></html>\n"
+    )
+
+
+def _colours() -> str:
+    return "".join(
+        f".s{index} {{ fill: {colour}; stroke: {colour}; background: {colour} }}\n"
+        for index, colour in enumerate(_COLOURS)
+    )
+
+
+def _head(result: Result) -> Iterable[str]:
+    machine = ", ".join(f"{name} {value}" for name, value in result.machine.items() if value)
+    yield "<h1>odm bench</h1>"
+    yield (
+        '<p class="note">All contenders took turns in one run on one machine, warm-up apart. '
+        f"{escape(machine)}.</p>"
+    )
+    if not result.complete:
+        yield '<p class="warn">Stopped before the end: this is a part.</p>'
+    rows = [(name, title) for name, title in result.contenders.items()]
+    rows += [(name, f"left out: {reason}") for name, reason in result.skipped.items()]
+    yield _table(("contender", "what it is"), rows, words=2)
+
+
+def _workloads(result: Result, names: Sequence[str]) -> Iterable[str]:
+    if result.workloads:
+        yield "<h2>Latency</h2>"
+        yield (
+            '<p class="note">Box: quartiles; bar: median, its number beside it; whiskers: '
+            "5th to 95th percentile.</p>"
+        )
+    for workload, by_name in result.workloads.items():
+        rows = {name: found for name, each in by_name.items() if (found := each.summary)}
+        if rows:
+            title = result.titles.get(workload, workload)
+            yield f"<h3>{escape(title)}</h3>{boxes(title, rows, names)}"
+
+
+def _invokes(result: Result) -> Iterable[str]:
+    rows = {
+        f"{workload}: {name}": {"invokes": each.invokes_per_operation or 0.0}
+        for workload, by_name in result.workloads.items()
+        for name, each in by_name.items()
+        if each.invokes
+    }
+    if rows:
+        yield "<h2>Invocations per operation</h2>"
+        yield bars("invocations per operation", rows, ("invokes",), "invokes per operation")
+
+
+def _load(result: Result, names: Sequence[str]) -> Iterable[str]:
+    curve: dict[str, list[tuple[float, float]]] = {}
+    tail: dict[str, list[tuple[float, float]]] = {}
+    for point in result.load:
+        throughput, durations = summarise(point.per_second), summarise(point.durations_ms)
+        if throughput and durations:
+            curve.setdefault(point.contender, []).append((point.concurrency, throughput.median))
+            tail.setdefault(point.contender, []).append((point.concurrency, durations.p95))
+    if not curve:
+        return
+    levels = sorted({point.concurrency for point in result.load})
+    yield "<h2>Mixed load</h2>"
+    yield '<p class="note">80 % point reads, 10 % writes, 10 % lists of 10.</p>'
+    for title, series, label in (
+        ("Throughput against concurrency", curve, "operations/s"),
+        ("95th percentile against concurrency", tail, "ms"),
+    ):
+        plot = curves(
+            title,
+            series,
+            names,
+            labels=("concurrency", label),
+            log=(True, True),
+            ticks=levels,
+        )
+        yield f"<h3>{title}</h3>{plot}"
+
+
+def _traces(result: Result) -> Iterable[str]:
+    names = [trace.contender for trace in result.traces]
+    series = {
+        trace.contender: list(enumerate(trace.durations_ms, 1))
+        for trace in result.traces
+        if trace.durations_ms
+    }
+    if series:
+        length = max(map(len, series.values()))
+        title = f"{length} invocations, the first one cold"
+        yield f"<h2>{title}</h2>"
+        yield curves(title, series, names, labels=("invocation", "ms"), log=(False, True))
+    rows = {}
+    for trace in result.traces:
+        for number, each in enumerate(trace.cold_starts, 1):
+            if each.init_ms is not None and each.handler_ms is not None:
+                rows[f"{trace.contender} {number}"] = {
+                    "process, caller and way": each.rest_ms or 0.0,
+                    "initialisation": each.init_ms,
+                    "first invocation in the handler": each.handler_ms,
+                }
+    if rows:
+        parts = [*next(iter(rows.values()))]
+        yield f"<h2>Cold starts</h2>{bars('cold starts', rows, parts, 'ms')}"
+
+
+def _connections(result: Result) -> Iterable[str]:
+    scenarios = dict.fromkeys(each.scenario for each in result.connections)
+    names = [*dict.fromkeys(each.way for each in result.connections)]
+    if scenarios:
+        yield "<h2>Connections at the server</h2>"
+        yield (
+            '<p class="note">Above those of before. Callers come at once, send four queries each, '
+            "stay like idle execution environments, and are gone.</p>"
+        )
+    for scenario in scenarios:
+        series = {
+            each.way: [(second, float(count)) for second, count in each.samples]
+            for each in result.connections
+            if each.scenario == scenario and each.samples
+        }
+        if series:
+            plot = curves(scenario, series, names, labels=("seconds", "connections"))
+            yield f"<h3>{escape(scenario)}</h3>{plot}"
+
+
+def _figures(result: Result) -> Iterable[str]:
+    rows = []
+    for workload, by_name in result.workloads.items():
+        for name, each in by_name.items():
+            if found := each.summary:
+                numbers = (found.median, found.q1, found.q3, found.p95, each.first_ms)
+                per_operation = f"{each.invokes / found.count:.2f}" if each.invokes else ""
+                title = result.titles.get(workload, workload)
+                rows.append(
+                    (title, name, *map(milliseconds, numbers), str(found.count), per_operation)
+                )
+    if rows:
+        head = ("workload", "contender", "median ms", "q1", "q3", "p95", "first", "n", "invokes")
+        yield f"<h2>Figures</h2>{_table(head, rows, words=2)}"
+
+
+def _failures(result: Result) -> Iterable[str]:
+    if result.errors:
+        yield f"<h2>What failed</h2>{_table(('contender', 'where', 'why'), result.errors, words=3)}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, words: int) -> str:
+    """Return a table; its first *words* columns hold words, the others numbers."""
+
+    def cells(kind: str, row: Sequence[Any]) -> str:
+        return "".join(
+            f'<{kind} class="{"l" if index < words else "n"}">{escape(str(cell))}</{kind}>'
+            for index, cell in enumerate(row)
+        )
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return (
+        f'<div class="wide"><table><thead><tr>{cells("th", head)}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )

@@ -19,7 +19,6 @@ from odm.cli.demo.comparable import explain_error
 from odm.cli.demo.progress import Reporter
 
 _TIMEOUT_S = 120.0
-_WARM_UP = 2
 
 
 async def run_workloads(
@@ -53,7 +52,7 @@ async def _warm_up(
 ) -> None:
     expected = workload.expected(settings.documents)
     try:
-        for number in range(_WARM_UP):
+        for number in range(min(workload.repeat, 2)):  # a long one is warm after one
             async with asyncio.timeout(_TIMEOUT_S):
                 started = time.perf_counter()
                 found = await workload.run(contender, 0)

@@ -45,12 +45,12 @@ class Settings:
         """Return those of a run that takes less than a minute."""
         return replace(
             self,
-            rounds=min(self.rounds, 3),
-            levels=(1, 16, 200),
-            load_s=0.4,
+            rounds=min(self.rounds, 2),
+            levels=(1, 8, 64),
+            load_s=0.3,
             load_rounds=1,
             cold_starts=1,
-            callers=min(self.callers, 8),
+            callers=min(self.callers, 4),
             divisor=2,
         )
 

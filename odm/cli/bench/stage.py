@@ -27,6 +27,9 @@ from odm.cli.failures import CommandFailed, ExitCode
 from transports import Transport, TransportError, TransportURL, open_transport
 from transports.url import parse_url
 
+SCENARIOS = 2
+"""How many times callers come and go, each time to a function that has no connections yet."""
+
 _BATCH = 1_000
 Opener = Callable[[], AbstractAsyncContextManager[Contender]]
 
@@ -90,6 +93,11 @@ class Stage:
         yield Entry("post", post, lambda: invokers.bare_post("post", post, place))
         yield Entry("proxy-2020", "the protocol of 2020", lambda: self.proxy_2020(settings))
 
+    def function_named(self, name: str) -> str:
+        """Return the URL of another function on the local Lambda."""
+        assert self.function is not None
+        return self.function.replace(f"lambda://{proxy_function.NAME}/", f"lambda://{name}/", 1)
+
     @asynccontextmanager
     async def proxy_2020(
         self, settings: Settings, function: str = PROXY_2020
@@ -150,6 +158,7 @@ async def open_stage(
                 database=database,
                 concurrency=settings.ceiling,
                 cold_starts=settings.cold_starts,
+                scenarios=SCENARIOS,
             )
             with reporter.phase("starting a local Lambda"):
                 stage.local = await stack.enter_async_context(local_lambda(order))

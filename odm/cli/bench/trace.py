@@ -27,14 +27,13 @@ OpenTo = Callable[[str], AbstractAsyncContextManager[Contender]]
 
 async def run_traces(stage: Stage, settings: Settings, result: Result, reporter: Reporter) -> None:
     """Trace what invokes a function of its own on the local Lambda."""
-    local, url = stage.local, stage.function
-    if local is None or url is None:
+    local = stage.local
+    if local is None:
         result.skipped["trace"] = "cold starts are made on the local Lambda"
         return
 
     def over_lambda(function: str) -> AbstractAsyncContextManager[Contender]:
-        renamed = url.replace(f"lambda://{proxy_function.NAME}/", f"lambda://{function}/", 1)
-        return contenders.driver("lambda", "", renamed)
+        return contenders.driver("lambda", "", stage.function_named(function))
 
     def of_2020(function: str) -> AbstractAsyncContextManager[Contender]:
         return stage.proxy_2020(settings, function)
