@@ -59,6 +59,19 @@ _EXPANSIONS: Final = {
 }
 
 
+# The order of the common accents in the root collation, which is not their code's.
+_ACCENTS: Final = {
+    accent: place
+    for place, accent in enumerate(
+        "\u0301\u0300\u0306\u0302\u030c\u030a\u0308\u030b\u0303\u0307\u0328\u0327\u0304"
+    )
+}
+
+
+def _accent_key(accents: str) -> tuple[tuple[int, str], ...]:
+    return tuple((_ACCENTS.get(accent, len(_ACCENTS)), accent) for accent in accents)
+
+
 class Collation:
     """The rules of one collation document.
 
@@ -112,7 +125,7 @@ class Collation:
             cases = [-case for case in cases]
         levels: list[Hashable] = [tuple(letters)]
         if strength >= 2:
-            levels.append(tuple(accents))
+            levels.append(tuple(_accent_key(accent) for accent in accents))
         if strength >= 3 or spec["caseLevel"]:
             levels.append(tuple(cases))
         if strength >= 4 and spec["alternate"] == "shifted":

@@ -19,6 +19,7 @@ from transports.fake.expressions.names import check_path
 from transports.fake.expressions.numbers import add, whole64
 from transports.fake.expressions.time_zones import UTC_ZONE
 from transports.fake.paths import Parts, put, split
+from transports.fake.sort import path_key
 from transports.fake.stages.context import Context, Run, Stage
 from transports.fake.stages.options import ANY, STRINGS, checked_options
 from transports.fake.stages.reshape import compile_reshape
@@ -211,7 +212,11 @@ def _partitions(documents: list[Document], parts: list[Parts]) -> list[list[Docu
     groups: dict[Hashable, list[Document]] = {}
     for document in documents:
         groups.setdefault(_partition_key(document, parts), []).append(document)
-    return list(groups.values())
+
+    def place(members: list[Document]) -> tuple[Any, ...]:
+        return tuple(path_key(members[0], path, False, None) for path in parts)
+
+    return sorted(groups.values(), key=place)  # the server sorts before it densifies
 
 
 def _key(value: Any) -> Hashable:
