@@ -34,3 +34,8 @@ def test_dates(case: Any, agree: Callable[[Any], None]) -> None:
 def test_conversions(case: Any, agree: Callable[[Any], None]) -> None:
     """Conversions between types."""
     agree(case)
+
+
+def test_limits(case: Any, agree: Callable[[Any], None]) -> None:
+    """Operators over numbers and dates at their limits, and over constants of the wrong type."""
+    agree(case)

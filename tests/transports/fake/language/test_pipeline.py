@@ -19,3 +19,8 @@ def test_windows(case: Any, agree: Callable[[Any], None]) -> None:
 def test_gaps(case: Any, agree: Callable[[Any], None]) -> None:
     """``$densify`` and ``$fill``."""
     agree(case)
+
+
+def test_options(case: Any, agree: Callable[[Any], None]) -> None:
+    """Options of stages, accumulators and window functions: of the wrong type, missing, extreme."""
+    agree(case)
