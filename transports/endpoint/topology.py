@@ -33,6 +33,9 @@ MEMBER_DOWN_MAX_AGE_S = 1.0
 """A member that cannot be asked may come back unnoticed. Drivers ask every ten seconds, and so
 often the backend is asked then; but every half second while something waits for that member."""
 
+# Unauthorized, ProtocolError, AuthenticationFailed: of the function or its user, not of a server.
+_REFUSALS = frozenset({13, 17, 18})
+
 Follow = Callable[[Deployment], Awaitable[None]]
 _Described = tuple[int, Deployment]  # how many doubts had been raised when it was asked for
 
@@ -169,8 +172,7 @@ class Topology:
         try:
             deployment = await self._backend.describe()
         except CarriageError as exc:
-            if "SystemOverloadedError" in exc.labels and self._deployment is not None:
-                # Too much to do is no news of the deployment; hello must not take it down.
+            if self._deployment is not None and _is_no_news(exc):
                 return doubts, self._deployment
             raise
         except Exception as exc:
@@ -197,6 +199,15 @@ class Topology:
         times = {k: member.hello[k] for k in ("$clusterTime", "operationTime") if k in member.hello}
         if times:
             self.read(bson.encode(times))
+
+
+def _is_no_news(error: CarriageError) -> bool:
+    """Tell whether an error says nothing of the deployment: too much to do, or not allowed.
+
+    A driver that heard it as the answer to ``hello`` would look for a server until its time is up,
+    and its operations would not fail with what is wrong.
+    """
+    return "SystemOverloadedError" in error.labels or error.code in _REFUSALS
 
 
 def _is_being_cancelled() -> bool:

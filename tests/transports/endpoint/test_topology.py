@@ -156,12 +156,23 @@ async def test_an_unexpected_failure_is_told_without_its_text(
     assert "could not describe" in caplog.text
 
 
-async def test_an_overload_is_no_news_of_the_deployment() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        CarriageError(
+            "throttled", code=462, code_name="Overloaded", labels=["SystemOverloadedError"]
+        ),
+        CarriageError("not allowed to invoke", code=13, code_name="Unauthorized"),
+        CarriageError("not our function", code=17, code_name="ProtocolError"),
+        CarriageError("not let in", code=18, code_name="AuthenticationFailed"),
+    ],
+)
+async def test_what_says_nothing_of_a_server_is_no_news_of_the_deployment(
+    error: CarriageError,
+) -> None:
     backend = Describer(UP)
     topology = topology_of(backend)
-    backend.error = CarriageError(
-        "throttled", code=462, code_name="Overloaded", labels=["SystemOverloadedError"]
-    )
+    backend.error = error
     with pytest.raises(CarriageError):  # nothing is known yet
         await topology.current()
     backend.error, overload = None, backend.error

@@ -21,7 +21,7 @@ import random
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from itertools import count
 from typing import Any
@@ -224,7 +224,7 @@ class Executor:
         A member that does not answer has ``{"ok": 0.0, "errmsg": …, "code": 6}`` in its place.
 
         Raises:
-            NotCompleted: no member can be reached.
+            NotCompleted: no member can be reached, or none takes the function's credentials.
         """
         limit = min(self._server_selection_timeout_s, timeout_s)
         try:
@@ -259,10 +259,13 @@ class Executor:
         waiting = set(asked)
         while waiting and (left := started + limit_s - time.monotonic()) > 0:
             done, waiting = wait(waiting, left, FIRST_COMPLETED)
-            hellos.update({asked[future]: future.result() for future in done})
+            hellos.update({asked[future]: _answer(future) for future in done})
             if any(map(_takes_writes, hellos.values())):
                 limit_s = min(limit_s, _STRAGGLER_SECONDS)
         threads.shutdown(wait=False)
+        refused = [future for future in asked if future.done() and future.exception()]
+        if len(refused) == len(asked):
+            refused[0].result()  # raises
         silent = NetworkTimeout(f"no answer to hello within {limit_s:g} s")
         return hellos | {asked[future]: _unreachable(silent) for future in waiting}
 
@@ -271,6 +274,8 @@ class Executor:
         try:
             return self.run(member, message, timeout_s=limit_s)
         except NotCompleted as error:
+            if isinstance(error.error, OperationFailure):  # it is there, and lets nobody in
+                raise
             return _unreachable(error.error)
 
     def _await_discovery(self, seconds: float) -> None:
@@ -385,6 +390,11 @@ def _failure_of(topology: Any, address: Address) -> Exception | None:
 
 def _takes_writes(hello: bytes) -> bool:
     return bson.decode(hello, _REPLY_OPTIONS).get("isWritablePrimary") is True
+
+
+def _answer(asked: Future[bytes]) -> bytes:
+    refusal = asked.exception()
+    return asked.result() if refusal is None else _unreachable(refusal)
 
 
 def _unreachable(error: BaseException | None) -> bytes:
