@@ -35,6 +35,7 @@ class Concurrency:
                 f"{self._reserved - (old or 0)} are reserved"
             )
         self._reserved = reserved
+        self._wake()
 
     def admit(self, function: Function) -> bool:
         """Take one execution; to be given back with :meth:`release`.
@@ -62,6 +63,9 @@ class Concurrency:
         """Give one execution back."""
         function.concurrent_executions -= 1
         self._unreserved_executions -= unreserved
+        self._wake()
+
+    def _wake(self) -> None:
         # All of them: the first in line may wait for another function's concurrency.
         while self._waiting:
             waiter = self._waiting.popleft()
@@ -69,7 +73,7 @@ class Concurrency:
                 waiter.set_result(None)
 
     async def released(self) -> None:
-        """Wait until some execution is given back."""
+        """Wait until some execution is given back, or reserved concurrency has changed."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         await waiter

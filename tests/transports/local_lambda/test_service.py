@@ -120,6 +120,17 @@ async def test_event_waits_for_concurrency(
     (tmp_path / "r").touch()
 
 
+async def test_event_runs_when_reserved_concurrency_is_raised(
+    serve: Any, post: Any, until: Any
+) -> None:
+    service = await serve(reserved_concurrency=0)
+    answer = await post(service, {}, headers={"X-Amz-Invocation-Type": "Event"})
+    assert answer.status == 202
+    await until(lambda: service.statistics("f").throttles == 1)
+    service.put_function_concurrency("f", 1)
+    await until(lambda: service.statistics("f").invocations == 1)
+
+
 async def test_event_is_repeated_twice_after_function_errors(
     serve: Any, post: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
