@@ -24,7 +24,7 @@ from transports.mongod import Mongod, MongodOptions, ReplicaSet
 
 FUNCTION = proxy_function.NAME
 POOL_SIZE = 4
-MONITORS = 2
+MONITORS = 1  # on Lambda PyMongo polls
 PROXY_APP_NAME = "odm-db-proxy"
 APP_NAME = "chaos-run"
 
