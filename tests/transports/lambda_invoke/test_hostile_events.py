@@ -358,6 +358,26 @@ def test_a_thousand_items_of_garbage_are_answered_in_time(call: Call, server: st
     assert works(call, server)
 
 
+@pytest.mark.parametrize("kind", ["command", "cancel"])
+def test_what_has_not_begun_when_the_time_is_up_is_answered(
+    call: Call, server: str, kind: str
+) -> None:
+    """Each server that nobody knows is waited for; Lambda would kill the environment meanwhile."""
+    items: list[Item] = [
+        command(f"unknown{i}:1", FIND)
+        if kind == "command"
+        else CancelItem(f"unknown{i}:1", lsid(uuid4()), 0)
+        for i in range(1000)
+    ]
+    first, *_, last = call(*items, remaining_ms=300).results
+    assert isinstance(first, FailureResult)
+    assert "not reachable" in first.message
+    assert last == FailureResult(
+        89, "NetworkTimeout", "the function's time was up before it came to this", "no"
+    )
+    assert works(call, server)
+
+
 def test_an_unexpected_error_is_logged_without_its_words(
     call: Call,
     server: str,

@@ -73,6 +73,9 @@ _IMPORTED = time.monotonic()
 _ANSWER_MARGIN_S = 0.25
 _RESPONSE_BYTES = PART_BYTES
 _PROTOCOL_ERROR = (17, "ProtocolError")
+_TIME_IS_UP = FailureResult(
+    89, "NetworkTimeout", "the function's time was up before it came to this", "no"
+)
 
 _log = logging.getLogger("odm.proxy")
 
@@ -153,7 +156,9 @@ class Proxy:
         return list(self._threads.map(lambda item: self._run(item, deadline), items))
 
     def _run(self, item: Item, deadline: float) -> Result:
-        remaining = max(deadline - time.monotonic(), 0.001)
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:  # a thousand items, each of which waits for something
+            return _TIME_IS_UP
         try:
             match item:
                 case CommandItem():
