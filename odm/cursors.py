@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from pymongo.cursor_shared import CursorType
 
@@ -44,6 +44,9 @@ class RawStream:
         if not self._chunk and not self._is_tailable:
             self._chunk = BATCH
             cursor.batch_size(BATCH)
+
+    def __aiter__(self) -> Self:
+        return self
 
     async def __anext__(self) -> Any:
         """Return the next document.

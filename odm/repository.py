@@ -38,6 +38,7 @@ from odm.arguments import (
     checked_projection,
     checked_token,
 )
+from odm.binding import entered
 from odm.bulk import Bulk
 from odm.cursors import RawStream
 from odm.document import Document
@@ -45,7 +46,7 @@ from odm.errors import DocumentNotFound
 from odm.paging import KeysetPage, Page
 from odm.queries import FindMany
 from odm.reading import read_all, reader
-from odm.repository_base import Filter, RepositoryBase
+from odm.repository_base import Filter, RepositoryBase, encoded
 from odm.sorting import Sort, sort_order
 from odm.watching import Watch
 
@@ -206,15 +207,16 @@ class Repository(RepositoryBase[_T]):
             options["batch_size"] = batch_size
         query = self._find(filters, sort=sort, **options)
         stream = RawStream(await query.get_cursor(), options)
-        read = reader(self._model)
+        read, scope = reader(self._model), self._connection.scope
         try:
-            while True:
-                raw = stream.ready.popleft() if stream.ready else await anext(stream, None)
-                if raw is None:
-                    break
-                with self._scope():
+            async for raw in stream:
+                with entered(scope):
                     document = cast("_T", read(raw))
                 yield document
+                while stream.ready:
+                    with entered(scope):
+                        document = cast("_T", read(stream.ready.popleft()))
+                    yield document
         finally:
             await stream.aclose()
 
@@ -375,16 +377,19 @@ class Repository(RepositoryBase[_T]):
                     return cast("_T", await document_or_id.update(expression))
                 except beanie.exceptions.DocumentNotFound:
                     raise DocumentNotFound(self._model.__name__, id) from None
-        with self._scope():
-            arguments: list[Any] = [expression]
-            if self._model.get_settings().use_revision:
-                arguments.append(_revision())
-            found = await self._model.find_one({"_id": id}, with_children=True).update(
-                *arguments, response_type=UpdateResponse.NEW_DOCUMENT
-            )
+        found: _T | None
+        if self._asks_directly():
+            found = await self._update_directly(id, expression)
+        else:
+            with self._scope():
+                arguments: list[Any] = [expression]
+                if self._model.get_settings().use_revision:
+                    arguments.append(_revision())
+                query: Any = self._model.find_one({"_id": id}, with_children=True)
+                found = await query.update(*arguments, response_type=UpdateResponse.NEW_DOCUMENT)
         if found is None:
             raise DocumentNotFound(self._model.__name__, id)
-        return cast("_T", found)
+        return found
 
     async def update_many(self, *filters: Filter, changes: Mapping[str, Any]) -> int:
         """Change all documents that match and return how many were modified.
@@ -412,6 +417,8 @@ class Repository(RepositoryBase[_T]):
         if isinstance(document_or_id, Document):
             with self._document_scope(cast("_T", document_or_id)):
                 result = await document_or_id.delete()
+        elif self._asks_directly():
+            result = await self.collection.delete_one(encoded({"_id": id}))
         else:
             with self._scope():
                 result = await self._model.find_one({"_id": id}, with_children=True).delete()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, ca
 import beanie
 from beanie.odm.utils.encoder import Encoder
 from pydantic import BaseModel
+from pymongo import ReturnDocument
 
+from odm import writing
 from odm.arguments import checked_filters, checked_id
 from odm.binding import Binder, entered
 from odm.document import Document
@@ -25,6 +27,14 @@ _T = TypeVar("_T", bound=Document)
 
 Filter: TypeAlias = Mapping[Any, Any] | bool
 """A Beanie expression (which a type checker takes for a bool) or a MongoDB filter."""
+
+
+_encoder = Encoder()
+
+
+def encoded(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a filter or an update as it is sent, for a class without encoders of its own."""
+    return cast("dict[str, Any]", _encoder.encode(mapping))
 
 
 class RepositoryBase(Generic[_T]):
@@ -140,14 +150,22 @@ class RepositoryBase(Generic[_T]):
         return self._is_plain and not self._model.get_settings().use_cache
 
     async def _find_directly(self, filter: Mapping[str, Any]) -> _T | None:
-        model, connection = self._model, self._connection
-        found = await connection.collection(model).find_one(
-            Encoder().encode(filter), projection_of(model)
+        found = await self.collection.find_one(encoded(filter), projection_of(self._model))
+        return self._read_directly(found)
+
+    async def _update_directly(self, id: Any, changes: Mapping[str, Any]) -> _T | None:
+        found = await self.collection.find_one_and_update(
+            encoded({"_id": id}),
+            encoded(writing.update_expression(self._model, changes)),
+            return_document=ReturnDocument.AFTER,
         )
+        return self._read_directly(found)
+
+    def _read_directly(self, found: Any) -> _T | None:
         if found is None:
             return None
-        with entered(connection.scope):
-            return cast("_T", reader(model)(found))
+        with entered(self._connection.scope):
+            return cast("_T", reader(self._model)(found))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._model.__name__} on {self._connection!r}>"
