@@ -1,48 +1,62 @@
-"""The HTTP connections to the Lambda service: one aiobotocore client, replaced after a freeze.
+"""The HTTP connections to the Lambda service, and the requests on them, signed.
 
-The client's own retries are off: botocore would post an invoke five times after a time-out, and
-the function would run five times.
+An invoke is one signed POST. The SDK resolves what an application configures, once, when the
+transport is opened (endpoint, region, credentials and how they are refreshed, proxy, certificates),
+and signs each request. Building a request out of the service's model and parsing the response by
+it, which costs more than the invoke itself, is left out.
+
+Nothing is repeated here, and no redirect is followed: the function would run again.
 
 A connection that was idle for too long is worse than none: the other end, or a NAT between, has
 forgotten it, and a request sent on it fails with its outcome unknown. The pool closes connections
 that were idle for `KEEPALIVE_S`, by the monotonic clock. That one may stand still while a machine
 is suspended or an execution environment is frozen; so when the wall clock has run ahead of it, the
-whole client is replaced, and the old one is closed once what it carries has ended.
+whole pool is replaced, and the old one is closed once what it carries has ended.
+
+Source: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_RequestSyntax
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
 """
 
 from __future__ import annotations
 
-import asyncio
+import io
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from inspect import isawaitable
+from typing import Any, Self
+from urllib.parse import quote
 
 from transports.errors import InvalidURL, MissingExtra
-from transports.lambda_invoke.options import MAX_FUNCTION_TIMEOUT_S, LambdaOptions
+from transports.lambda_invoke.options import LambdaOptions
 
 try:
-    from aiobotocore.config import AioConfig
+    import aiohttp
     from aiobotocore.session import AioSession
     from botocore import exceptions as aws
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+    from botocore.httpsession import get_cert_path
     from botocore.loaders import Loader, create_loader
+    from botocore.utils import get_environ_proxies
+    from yarl import URL
 except ImportError as error:
     raise MissingExtra("lambda://", "aiobotocore", "lambda") from error
-
-if TYPE_CHECKING:
-    from aiobotocore.client import AioBaseClient
 
 KEEPALIVE_S = 12
 """How long a connection may be idle; AWS's own ends were seen to close them after 20 seconds."""
 
-# More than one process can use: a limit here would let long polls starve short commands.
-_MAX_CONNECTIONS = 1000
+_SERVICE = "lambda"
+_LOCAL_REGION = "us-east-1"
+# aiohttp wants larger bodies as files, which it sends piece by piece.
+_LARGE_BODY_BYTES = 2**20 - 1
 
 
 class Attempt:
-    """One invoke on its way: whether the SDK has begun to send it."""
+    """One invoke on its way: whether sending it has begun."""
 
     __slots__ = ("sent",)
 
@@ -50,14 +64,23 @@ class Attempt:
         self.sent = False
 
 
-_attempt: ContextVar[Attempt | None] = ContextVar("odm_lambda_attempt", default=None)
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """What an application has configured of the Lambda service, resolved.
 
+    Attributes:
+        url: where the function is invoked.
+        region: for the signature.
+        credentials: the SDK's, which refresh themselves; None if there are none.
+        proxy: URL of an HTTP proxy.
+        certificates: file of the certificates to trust; None for a service without TLS.
+    """
 
-def _before_send(**_: object) -> None:
-    """Note that credentials and parameters were good, and that the request is sent next."""
-    attempt = _attempt.get()
-    if attempt is not None:
-        attempt.sent = True
+    url: str
+    region: str
+    credentials: Any
+    proxy: str | None
+    certificates: Any
 
 
 @cache
@@ -68,31 +91,46 @@ def _loader() -> Loader:
 
 
 class _Pool:
-    """A client, and how many invokes use it."""
+    """An HTTP client, and how many invokes use it."""
 
-    def __init__(self, client: AioBaseClient, stack: AsyncExitStack) -> None:
-        self.client = client
+    def __init__(self, service: _Service, connect_timeout_s: float) -> None:
+        ssl_context: Any = True
+        if service.certificates:
+            import ssl
+
+            ssl_context = ssl.create_default_context(cafile=service.certificates)
+        self.http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                # A limit here would let long polls starve short commands.
+                limit=0,
+                keepalive_timeout=KEEPALIVE_S,
+                ssl=ssl_context,
+            ),
+            # Every wait for a response is bounded by the invoker.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s),
+            auto_decompress=False,
+            skip_auto_headers=("Content-Type", "Accept-Encoding"),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
         self.in_use = 0
         self.retired = False
-        self._stack = stack
 
     async def aclose(self) -> None:
-        await self._stack.aclose()
+        await self.http.close()
 
 
 class Connections:
-    """Gives the client to invoke with. An asynchronous context manager."""
+    """Sends invokes. An asynchronous context manager."""
 
     def __init__(self, options: LambdaOptions) -> None:
         self._options = options
-        self._session = AioSession(profile=options.profile)
-        self._session.register_component("data_loader", _loader())
+        self._service: _Service | None = None
         self._pool: _Pool | None = None
-        self._replacing = asyncio.Lock()
         self._wall_clock_lead = _wall_clock_lead()
 
     async def __aenter__(self) -> Self:
-        self._pool = await self._open()
+        self._service = await _resolve(self._options)
+        self._pool = _Pool(self._service, self._options.connect_timeout_s)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -101,84 +139,113 @@ class Connections:
             await pool.aclose()
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[tuple[AioBaseClient, Attempt]]:
-        """Lend the client for one invoke, and what tells how far it got."""
+    async def post(self, payload: bytes, attempt: Attempt) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Post one invoke and give its response, whose body has not been read.
+
+        Args:
+            payload: the event.
+            attempt: is told when sending begins.
+
+        Raises:
+            botocore.exceptions.BotoCoreError: there are no credentials.
+            aiohttp.ClientError: of the connection.
+        """
+        service = self._service
+        assert service is not None, "the invoker is not open"
+        headers = await _signed(service, payload)
         pool = await self._current()
-        attempt = Attempt()
-        token = _attempt.set(attempt)
         pool.in_use += 1
         try:
-            yield pool.client, attempt
+            attempt.sent = True
+            async with pool.http.post(
+                URL(service.url, encoded=True),
+                data=io.BytesIO(payload) if len(payload) > _LARGE_BODY_BYTES else payload,
+                headers=headers,
+                proxy=service.proxy,
+                allow_redirects=False,
+            ) as response:
+                yield response
         finally:
-            _attempt.reset(token)
             pool.in_use -= 1
             if pool.retired and not pool.in_use:
                 await pool.aclose()
 
     async def _current(self) -> _Pool:
-        if self._replacing.locked() or self._has_been_suspended():
-            async with self._replacing:
-                if self._has_been_suspended():
-                    await self._replace()
         assert self._pool is not None, "the invoker is not open"
+        if self._has_been_suspended():
+            assert self._service is not None
+            self._wall_clock_lead = _wall_clock_lead()
+            old = self._pool
+            self._pool = _Pool(self._service, self._options.connect_timeout_s)
+            old.retired = True
+            if not old.in_use:
+                await old.aclose()
         return self._pool
 
     def _has_been_suspended(self) -> bool:
         return abs(_wall_clock_lead() - self._wall_clock_lead) > KEEPALIVE_S
 
-    async def _replace(self) -> None:
-        lead = _wall_clock_lead()
-        pool = await self._open()
-        old, self._pool, self._wall_clock_lead = self._pool, pool, lead
-        if old is not None:
-            old.retired = True
-            if not old.in_use:
-                await old.aclose()
 
-    async def _open(self) -> _Pool:
-        options, session = self._options, self._session
-        credentials: dict[str, Any] = {}
-        region = options.region
-        if options.is_local:
-            region = region or session.get_config_variable("region") or "us-east-1"
-            credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-        stack = AsyncExitStack()
-        try:
-            client = await stack.enter_async_context(
-                session.create_client(
-                    "lambda",
-                    region_name=region,
-                    endpoint_url=options.endpoint,
-                    config=_config(options.connect_timeout_s),
-                    **credentials,
-                )
-            )
-        except (aws.NoRegionError, aws.InvalidRegionError) as error:
-            raise InvalidURL(
-                f"lambda://{options.display_name}: {error} Write ?region=eu-central-1 in the URL "
-                "or set AWS_REGION."
-            ) from error
-        except aws.ProfileNotFound as error:
-            raise InvalidURL(
-                f"lambda://{options.display_name}: {error} Write ?profile= one of "
-                f"{', '.join(session.available_profiles) or 'none: no profile is configured'}."
-            ) from error
-        client.meta.events.register_first("before-send.lambda.Invoke", _before_send)
-        return _Pool(client, stack)
-
-
-def _config(connect_timeout_s: float) -> AioConfig:
-    return AioConfig(
-        connect_timeout=connect_timeout_s,
-        # Every wait is bounded by the invoker; this must only never be the first to end.
-        read_timeout=MAX_FUNCTION_TIMEOUT_S + 60,
-        max_pool_connections=_MAX_CONNECTIONS,
-        connector_args={"keepalive_timeout": KEEPALIVE_S},
-        # Both given, or AWS_RETRY_MODE, AWS_MAX_ATTEMPTS and the configuration files would have a
-        # say: "adaptive" holds requests back by a limiter of its own.
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        tcp_keepalive=True,
+async def _resolve(options: LambdaOptions) -> _Service:
+    """Ask the SDK for what an application has configured, as its own client would."""
+    session = AioSession(profile=options.profile)
+    session.register_component("data_loader", _loader())
+    region = options.region
+    credentials: Any = None
+    if options.is_local:
+        region = region or session.get_config_variable("region") or _LOCAL_REGION
+        credentials = Credentials("local", "local")
+    try:
+        async with session.create_client(
+            _SERVICE, region_name=region, endpoint_url=options.endpoint, **_keys(credentials)
+        ) as client:
+            endpoint, region = client.meta.endpoint_url, client.meta.region_name
+        if credentials is None:
+            credentials = await session.get_credentials()
+    except (aws.NoRegionError, aws.InvalidRegionError) as error:
+        raise InvalidURL(
+            f"lambda://{options.display_name}: {error} Write ?region=eu-central-1 in the URL "
+            "or set AWS_REGION."
+        ) from error
+    except aws.ProfileNotFound as error:
+        raise InvalidURL(
+            f"lambda://{options.display_name}: {error} Write ?profile= one of "
+            f"{', '.join(session.available_profiles) or 'none: no profile is configured'}."
+        ) from error
+    url = f"{endpoint}/2015-03-31/functions/{quote(options.function, safe='')}/invocations"
+    if options.qualifier:
+        url += f"?Qualifier={quote(options.qualifier, safe='')}"
+    scheme = endpoint.partition(":")[0]
+    bundle = session.get_config_variable("ca_bundle")
+    return _Service(
+        url=url,
+        region=region,
+        credentials=credentials,
+        proxy=get_environ_proxies(endpoint).get(scheme),
+        certificates=get_cert_path(bundle or True) if scheme == "https" else None,
     )
+
+
+def _keys(credentials: Credentials | None) -> dict[str, str]:
+    if credentials is None:
+        return {}
+    return {
+        "aws_access_key_id": credentials.access_key,
+        "aws_secret_access_key": credentials.secret_key,
+    }
+
+
+async def _signed(service: _Service, payload: bytes) -> Mapping[str, str]:
+    """Return the headers of a request."""
+    credentials = service.credentials
+    if credentials is None:
+        raise aws.NoCredentialsError
+    frozen = credentials.get_frozen_credentials()
+    if isawaitable(frozen):  # all but the fixed ones of a local service
+        frozen = await frozen
+    request = AWSRequest(method="POST", url=service.url, data=payload)
+    SigV4Auth(frozen, _SERVICE, service.region).add_auth(request)
+    return dict(request.headers.items())
 
 
 def _wall_clock_lead() -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from transports.errors import MissingExtra
@@ -19,7 +20,6 @@ from transports.lambda_invoke.envelope import Ran
 
 try:
     import aiohttp
-    from botocore import exceptions as aws
 except ImportError as error:
     raise MissingExtra("lambda://", "aiobotocore", "lambda") from error
 
@@ -87,40 +87,30 @@ def translate(error: Exception, *, sent: bool, hint: str = "") -> InvokeError:
     """Return what *error* says about an invoke.
 
     Args:
-        error: what the SDK or its HTTP client raised.
-        sent: whether the SDK had begun to send the request.
+        error: what the SDK or the HTTP client raised.
+        sent: whether sending the request had begun.
         hint: what to say besides where nothing could be connected to.
     """
-    if isinstance(error, aws.ClientError):
-        return _refused(error)
-    if not sent:  # no credentials, a parameter of the wrong form
+    if not sent:  # no credentials
         return InvokeError("refused", str(error) or type(error).__name__, "no")
-    if _not_connected(error):
-        return InvokeError("network", f"{error}.{hint}", "no")
-    cause = _cause(error)
-    if _not_written(cause):
+    if isinstance(error, aiohttp.ClientConnectorError | socket.gaierror):
+        return not_connected(f"{error}.{hint}")
+    if _not_written(error):
         message = "the connection to AWS Lambda was closed before the request was sent"
         return InvokeError("network", message, "no")
     return InvokeError(
         "network",
         f"the connection to AWS Lambda broke, or what it carried was not HTTP: "
-        f"{str(cause) or type(cause).__name__}",
+        f"{str(error) or type(error).__name__}",
         "unknown",
     )
 
 
-def _cause(error: BaseException) -> BaseException:
-    """Return the HTTP client's error: the SDK's words for it name another one."""
-    kwargs = getattr(error, "kwargs", {})
-    inner = kwargs.get("error") if isinstance(kwargs, dict) else None
-    return inner if isinstance(inner, BaseException) else error
-
-
-def _not_connected(error: Exception) -> bool:
-    """Whether no connection was made. The SDK calls a connection that was reset so, too."""
-    if isinstance(error, aws.ConnectTimeoutError | aws.ProxyConnectionError | aws.SSLError):
-        return True
-    return isinstance(_cause(error), aiohttp.ClientConnectorError | socket.gaierror)
+def not_connected(reason: str) -> InvokeError:
+    """Return the failure of an invoke for which there was no connection."""
+    return InvokeError(
+        "network", f"Could not connect to the endpoint URL of AWS Lambda: {reason}", "no"
+    )
 
 
 def _not_written(cause: BaseException) -> bool:
@@ -134,14 +124,21 @@ def _not_written(cause: BaseException) -> bool:
     return closed and "Cannot write to closing transport" in str(reason)
 
 
-def _refused(error: aws.ClientError) -> InvokeError:
-    """Translate an error response of the Lambda service itself."""
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    details: dict[str, Any] = dict(error.response.get("Error", {}))
-    code = str(details.get("Code") or status)
-    message = str(details.get("Message") or error.response.get("message") or error)[:500]
+def refused(status: int, headers: Mapping[str, str], body: bytes) -> InvokeError:
+    """Translate an error response of the Lambda service itself.
+
+    Args:
+        status: other than 200.
+        headers: ``x-amzn-ErrorType`` names the error.
+        body: JSON with ``message`` and, of a throttle, ``Reason``; of a proxy or a load balancer
+            anything.
+    """
+    details = _json(body)
+    kind = headers.get("x-amzn-ErrorType") or str(details.get("__type") or details.get("code", ""))
+    code = kind.partition(":")[0].rpartition("#")[2][:100] or str(status)
+    message = str(details.get("message") or details.get("Message") or f"HTTP {status}")[:500]
     if status == 429:
-        reason = error.response.get("Reason") or code
+        reason = str(details.get("Reason") or code)[:100]
         return InvokeError("throttled", f"throttled by AWS Lambda ({reason}): {message}", "no")
     if status == 413:
         return InvokeError("too_large", f"AWS Lambda refused the request: {message}", "no")
@@ -157,15 +154,18 @@ def _refused(error: aws.ClientError) -> InvokeError:
     return InvokeError("refused", f"AWS Lambda answered {code}: {message}{hint}", "no")
 
 
-def function_error(body: bytes) -> InvokeError:
-    """Translate HTTP 200 with ``X-Amz-Function-Error``: time-out, crash, exception, init error."""
+def _json(body: bytes) -> dict[str, Any]:
+    """Return a body that is a JSON object; nothing of any other."""
     try:
         details = json.loads(body)
     except (ValueError, RecursionError):
-        details = None
-    if not isinstance(details, dict):
-        details = {}
-    details = {name: text for name, text in details.items() if isinstance(text, str)}
+        return {}
+    return details if isinstance(details, dict) else {}
+
+
+def function_error(body: bytes) -> InvokeError:
+    """Translate HTTP 200 with ``X-Amz-Function-Error``: time-out, crash, exception, init error."""
+    details = {name: text for name, text in _json(body).items() if isinstance(text, str)}
     kind = str(details.get("errorType", ""))[:100]
     message = str(details.get("errorMessage", "it failed without a message"))[:500]
     if kind == "Function.ResponseSizeTooLarge":

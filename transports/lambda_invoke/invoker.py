@@ -10,23 +10,26 @@ Source: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 from __future__ import annotations
 
 import asyncio
-import io
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from http import HTTPStatus
+from typing import Self
+
+import aiohttp
 
 from transports.endpoint.backend import Request
 from transports.lambda_invoke.connections import Attempt, Connections
 from transports.lambda_invoke.envelope import MAX_PAYLOAD_BYTES
-from transports.lambda_invoke.invoke_errors import InvokeError, function_error, translate
+from transports.lambda_invoke.invoke_errors import (
+    InvokeError,
+    function_error,
+    not_connected,
+    refused,
+    translate,
+)
 from transports.lambda_invoke.options import LambdaOptions
 from transports.lambda_invoke.throttling import Throttling
 
-if TYPE_CHECKING:
-    from aiobotocore.client import AioBaseClient
-
-# aiohttp wants larger bodies as files, which it sends piece by piece.
-_LARGE_BODY_BYTES = 2**20 - 1
 _PIECE_BYTES = 2**18
 
 
@@ -49,9 +52,6 @@ class Invoker:
         self._stack = AsyncExitStack()
         self._connections = Connections(options)
         self._throttling = Throttling(options.throttle_timeout_s)
-        self._target: dict[str, str] = {"FunctionName": options.function}
-        if options.qualifier:
-            self._target["Qualifier"] = options.qualifier
         self.counters = InvokeCounters()
 
     async def __aenter__(self) -> Self:
@@ -93,38 +93,31 @@ class Invoker:
     async def _invoke_once(self, payload: bytes, timeout_s: float) -> bytes:
         self.counters.invokes += 1
         self.counters.bytes_sent += len(payload)
-        async with self._connections.client() as (client, attempt):
-            try:
-                async with asyncio.timeout(timeout_s):
-                    failed, body = await self._post(client, payload)
-            except TimeoutError as error:
-                raise _too_late(timeout_s, attempt) from error
-            except InvokeError:
-                raise
-            except Exception as error:  # of the SDK, its HTTP client, its parsers
-                hint = " Is 'odm local' running there?" if self._options.is_local else ""
-                failure = translate(error, sent=attempt.sent, hint=hint)
-                self.counters.throttles += failure.kind == "throttled"
-                raise failure from error
+        attempt = Attempt()
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._connections.post(payload, attempt) as reply,
+            ):
+                body = await _read(reply.content)
+        except TimeoutError as error:
+            raise _too_late(timeout_s, attempt, error) from error
+        except InvokeError:
+            raise
+        except Exception as error:  # of the SDK, of the HTTP client
+            hint = " Is 'odm local' running there?" if self._options.is_local else ""
+            raise translate(error, sent=attempt.sent, hint=hint) from error
         self.counters.bytes_received += len(body)
-        if failed:
+        if reply.status != HTTPStatus.OK:
+            failure = refused(reply.status, reply.headers, body)
+            self.counters.throttles += failure.kind == "throttled"
+            raise failure
+        if "X-Amz-Function-Error" in reply.headers:
             raise function_error(body)
         return body
 
-    async def _post(self, client: AioBaseClient, payload: bytes) -> tuple[bool, bytes]:
-        large = len(payload) > _LARGE_BODY_BYTES
-        body_or_file = io.BytesIO(payload) if large else payload
-        response = await client.invoke(**self._target, Payload=body_or_file)
-        stream = response["Payload"]
-        try:
-            body = await _read(stream)
-        except BaseException:  # the SDK leaves a connection open whose response was not read
-            stream.close()
-            raise
-        return "FunctionError" in response, body
 
-
-async def _read(stream: Any) -> bytes:
+async def _read(stream: aiohttp.StreamReader) -> bytes:
     """Return a response's body; one that is longer than AWS Lambda's can be is not read on."""
     body = bytearray()
     while chunk := await stream.read(_PIECE_BYTES):
@@ -138,7 +131,9 @@ async def _read(stream: Any) -> bytes:
     return bytes(body)
 
 
-def _too_late(timeout_s: float, attempt: Attempt) -> InvokeError:
+def _too_late(timeout_s: float, attempt: Attempt, error: TimeoutError) -> InvokeError:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return not_connected(str(error))
     if not attempt.sent:
         message = f"nothing could be sent within {timeout_s:g} s: credentials took longer"
         return InvokeError("timeout", message, "no")
