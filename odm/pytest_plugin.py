@@ -215,15 +215,11 @@ def odm_fail_next(
 @pytest.fixture
 def odm_load(odm: Connection) -> Load:
     """Return the coroutine function that loads documents: it takes what `read_documents` takes."""
-    from transports.fake.loading import read_documents
+    from transports.fake.loading import insert_documents, read_documents
 
     async def load(source: Source) -> dict[str, int]:
         if (fake := _fake_of(odm)) is not None:
             return await fake.load(source, database=odm.database.name)
-        loaded = read_documents(source)
-        for collection, documents in loaded.items():
-            if documents:
-                await odm.database[collection].insert_many(documents)
-        return {collection: len(documents) for collection, documents in loaded.items()}
+        return await insert_documents(odm.database, read_documents(source))
 
     return load

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from bson import json_util
 from bson.binary import UuidRepresentation
+from pymongo.asynchronous.database import AsyncDatabase
 
 Documents = dict[str, list[dict[str, Any]]]
 Source = str | PathLike[str] | Mapping[str, Sequence[Mapping[str, Any]]]
@@ -111,6 +112,23 @@ def _collections(value: Mapping[str, Iterable[Any]], where: str) -> Documents:
                 )
             loaded[collection].append(dict(document))
     return loaded
+
+
+async def insert_documents(database: AsyncDatabase[Any], documents: Documents) -> dict[str, int]:
+    """Insert documents, create the collections that get none, and return how many each got.
+
+    Raises:
+        pymongo.errors.BulkWriteError: a document was refused.
+    """
+    present: list[str] = []
+    if not all(documents.values()):
+        present = await database.list_collection_names()
+    for collection, inserted in documents.items():
+        if inserted:
+            await database[collection].insert_many(inserted)
+        elif collection not in present:
+            await database.create_collection(collection, check_exists=False)
+    return {collection: len(inserted) for collection, inserted in documents.items()}
 
 
 def dump(documents: Mapping[str, Iterable[Mapping[str, Any]]], *, canonical: bool = False) -> str:

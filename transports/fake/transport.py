@@ -20,7 +20,7 @@ from transports.fake import handshake
 from transports.fake.backend import FakeBackend
 from transports.fake.clock import Clock
 from transports.fake.command_log import CommandLog
-from transports.fake.loading import Source, dump, read_documents
+from transports.fake.loading import Source, dump, insert_documents, read_documents
 from transports.fake.scripted import How, ScriptedFailure
 from transports.fake.server import FakeServer
 from transports.fake.snapshots import Snapshot
@@ -208,12 +208,7 @@ class FakeTransport(Transport):
         target = self.client[database or self.url.database]
         loaded = read_documents(source)
         with self.commands.paused(), self.server.script.paused():
-            for collection, documents in loaded.items():
-                if documents:
-                    await target[collection].insert_many(documents)
-                else:
-                    await target.create_collection(collection, check_exists=False)
-        return {collection: len(documents) for collection, documents in loaded.items()}
+            return await insert_documents(target, loaded)
 
     def dump(self, database: str | None = None, *, canonical: bool = False) -> str:
         """Return the documents of a database as text, one a line, that `load` reads.

@@ -507,6 +507,14 @@ async def test_a_missing_file_and_an_empty_directory_are_named(
         await fake.load(tmp_path)
 
 
+async def test_no_documents_are_loaded_into_a_collection_that_is_there(
+    fake: FakeTransport,
+) -> None:
+    await fake.client["cms"].create_collection("pages", capped=True, size=4096)
+    assert await fake.load({"pages": [], "users": []}) == {"pages": 0, "users": 0}
+    assert sorted(await fake.client["cms"].list_collection_names()) == ["pages", "users"]
+
+
 async def test_loading_meets_validators_but_no_scripted_failure(fake: FakeTransport) -> None:
     await fake.client["cms"].create_collection("pages", validator={"slug": {"$type": "string"}})
     fake.fail_next("insert", code=96)
