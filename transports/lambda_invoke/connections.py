@@ -23,7 +23,7 @@ import io
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from inspect import isawaitable
 from typing import Any, Self
@@ -78,8 +78,8 @@ class _Service:
 
     url: str
     region: str
-    credentials: Any
-    proxy: str | None
+    credentials: Any = field(repr=False)
+    proxy: str | None = field(repr=False)  # it may hold a password
     certificates: Any
 
 

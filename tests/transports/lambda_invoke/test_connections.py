@@ -226,7 +226,41 @@ async def test_a_region_that_is_none_is_not_reached() -> None:
     assert "lambda.eu-nowhere-7.amazonaws.com" in error.message
 
 
-async def test_a_redirect_is_an_answer_that_nobody_understands(service: FaultyRelay) -> None:
-    service.on("", faults.answered(b"", status=301))
+@pytest.mark.parametrize("status", [301, 307])
+async def test_a_redirect_is_not_followed(service: FaultyRelay, status: int) -> None:
+    """The function would run again."""
+    service.on("", faults.answered(b"", status=status, Location=f"{service.url}/elsewhere"))
     async with Invoker(options(service)) as invoker:
-        assert (await failed(invoker)).ran == "no"
+        error = await failed(invoker)
+    assert (error.kind, error.ran) == ("refused", "no")
+    assert str(status) in error.message
+    assert service.invokes.total() == 1
+
+
+async def test_a_request_is_signed_with_what_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(LambdaOptions, "is_local", False)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_SESSION_TOKEN": "session",
+        "HTTPS_PROXY": "http://proxy.example:3128",
+    }.items():
+        monkeypatch.setenv(name, value)
+    arn = "arn:aws:lambda:eu-central-1:123456789012:function:p"
+    resolved = await connections._resolve(
+        LambdaOptions(function=arn, qualifier="live", region="eu-central-1")
+    )
+    headers = await connections._signed(resolved, b"{}")
+
+    assert resolved.url == (
+        "https://lambda.eu-central-1.amazonaws.com/2015-03-31/functions/"
+        "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Afunction%3Ap/invocations?Qualifier=live"
+    )
+    assert resolved.proxy == "http://proxy.example:3128"
+    assert resolved.certificates
+    assert headers["X-Amz-Security-Token"] == "session"
+    assert "Credential=AKIDEXAMPLE/" in headers["Authorization"]
+    assert "/eu-central-1/lambda/aws4_request" in headers["Authorization"]
+    assert "AKIDEXAMPLE" not in repr(resolved)
