@@ -7,9 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.spec.unified.report import SpecReport
 from transports.mongod import MongodOptions, ReplicaSet, missing_mongod_reason
+
+# The same examples in every run, on machines of any speed: --hypothesis-profile=default draws others.
+settings.register_profile(
+    "odm", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("odm")
 
 
 @pytest.fixture(scope="session")
