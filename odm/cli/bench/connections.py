@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from odm.cli.bench.lambda_process import scenario_name
@@ -102,18 +103,20 @@ async def _ask(observer: Transport) -> tuple[int, int]:
 @asynccontextmanager
 async def _callers(url: str, count: int) -> AsyncIterator[list[asyncio.subprocess.Process]]:
     processes: list[asyncio.subprocess.Process] = []
-    try:
-        for _ in range(count):
-            processes.append(await _caller(url))  # noqa: PERF401 - none started is forgotten
-        yield processes
-    finally:
-        for process in processes:
-            if process.returncode is None:
-                process.kill()
-        await asyncio.gather(*(process.wait() for process in processes))
+    # Who is killed leaves the directory of its endpoint's socket behind.
+    with TemporaryDirectory(prefix="odm-bench-") as directory:
+        try:
+            for _ in range(count):
+                processes.append(await _caller(url, directory))  # noqa: PERF401 - so none is lost
+            yield processes
+        finally:
+            for process in processes:
+                if process.returncode is None:
+                    process.kill()
+            await asyncio.gather(*(process.wait() for process in processes))
 
 
-async def _caller(url: str) -> asyncio.subprocess.Process:
+async def _caller(url: str, directory: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -122,7 +125,7 @@ async def _caller(url: str) -> asyncio.subprocess.Process:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "ODM_URL": url},
+        env={**os.environ, "ODM_URL": url, "TMPDIR": directory},
         start_new_session=True,
     )
 

@@ -34,11 +34,11 @@ class Contender(abc.ABC):
     def __init__(self, name: str, title: str, transport: Transport | None = None) -> None:
         self.name = name
         self.title = title
-        self._transport = transport
+        self.transport = transport
 
     def invokes(self) -> int:
         """Return how many invokes it made until now."""
-        return self._transport.statistics().invokes if self._transport else 0
+        return self.transport.statistics().invokes if self.transport else 0
 
     @abc.abstractmethod
     async def read(self, number: int) -> str:

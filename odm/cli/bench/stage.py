@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError
 
 from odm.cli import proxy_function
 from odm.cli.bench import contenders, documents
@@ -24,7 +24,7 @@ from odm.cli.bench.settings import Settings
 from odm.cli.demo.databases import with_database
 from odm.cli.demo.progress import Reporter
 from odm.cli.failures import CommandFailed, ExitCode
-from transports import Transport, TransportError, TransportURL, open_transport
+from transports import Transport, TransportURL, open_transport
 from transports.url import parse_url
 
 SCENARIOS = 2
@@ -69,7 +69,7 @@ class Stage:
             yield _entry("odm", "Repository, direct", contenders.repositories, direct)
             yield _entry("motor", "Motor, direct", contenders.driver, f"motor+{direct}")
         if fake := self.fake:
-            yield _entry("fake", "Repository, in memory", contenders.repositories, fake)
+            yield Entry("fake", "Repository, in memory", lambda: _in_memory(fake, settings))
         if function := self.function:
             title = "PyMongo Async over lambda://"
             yield _entry("lambda-driver", title, contenders.driver, function)
@@ -165,9 +165,9 @@ async def open_stage(
             stage.function = proxy_function.url(stage.local.endpoint_url, database)
         stage.variants = _variants(variants, stage.function)
         with reporter.phase(f"storing {settings.documents:,} documents"):
-            for url in (stage.direct or stage.function, stage.fake):
-                if url is not None:
-                    await stack.enter_async_context(_documents(url, settings.documents))
+            if url := stage.direct or stage.function:
+                transport = await stack.enter_async_context(open_transport(url))
+                await stack.enter_async_context(_documents(transport, settings.documents))
         yield stage
 
 
@@ -204,18 +204,26 @@ def _variants(texts: Sequence[str], function: str | None) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _documents(url: str, count: int) -> AsyncIterator[None]:
-    async with open_transport(url) as transport:
-        await _clear(transport)
-        try:
-            for start in range(0, count, _BATCH):
-                numbers = range(start, min(start + _BATCH, count))
-                articles = transport.database[documents.ARTICLES]
-                await articles.insert_many([documents.article(each) for each in numbers])
-            yield
-        finally:
-            with contextlib.suppress(TransportError):
-                await _clear(transport)
+async def _in_memory(url: str, settings: Settings) -> AsyncIterator[Contender]:
+    """Open the repositories over the fake, whose documents are its own."""
+    async with contenders.repositories("fake", "Repository, in memory", url) as contender:
+        assert contender.transport is not None
+        async with _documents(contender.transport, settings.documents):
+            yield contender
+
+
+@asynccontextmanager
+async def _documents(transport: Transport, count: int) -> AsyncIterator[None]:
+    await _clear(transport)
+    try:
+        articles = transport.database[documents.ARTICLES]
+        for start in range(0, count, _BATCH):
+            numbers = range(start, min(start + _BATCH, count))
+            await articles.insert_many([documents.article(each) for each in numbers])
+        yield
+    finally:
+        with contextlib.suppress(PyMongoError):
+            await _clear(transport)
 
 
 async def _clear(transport: Transport) -> None:

@@ -1,0 +1,60 @@
+"""A result that no machine was needed for."""
+
+from __future__ import annotations
+
+import pytest
+
+from odm.cli.bench.result import (
+    ColdStart,
+    ConnectionCurve,
+    LoadPoint,
+    Result,
+    Series,
+    Trace,
+)
+
+
+@pytest.fixture
+def canned() -> Result:
+    """A run with something of everything in it, failures and markup among them."""
+    return Result(
+        machine={"cpus": 2, "mongodb": "6.0.5"},
+        settings={"rounds": 3},
+        contenders={"driver": "PyMongo", "lambda": "Repository <over> lambda://", "fake": "fake"},
+        skipped={"motor": "not installed & not wanted"},
+        titles={"read": "point read"},
+        workloads={
+            "read": {
+                "driver": Series(first_ms=3.0, durations_ms=[0.4, 0.5, 0.6]),
+                "lambda": Series(first_ms=90.0, durations_ms=[2.0, 3.0, 4.0, 250.0], invokes=8),
+                "fake": Series(error="returned '<b>', not 'Article'"),
+            }
+        },
+        load=[
+            LoadPoint(
+                contender=name,
+                concurrency=level,
+                per_second=[100.0 * level, 120.0 * level],
+                durations_ms=[1.0, 2.0],
+                operations=4,
+                invokes=2,
+            )
+            for name in ("driver", "lambda")
+            for level in (1, 16, 200)
+        ],
+        traces=[
+            Trace(
+                contender="lambda",
+                durations_ms=[700.0, *[4.0] * 29],
+                cold_starts=[ColdStart(total_ms=700.0, init_ms=300.0, handler_ms=250.0)],
+            ),
+            Trace(contender="proxy-2020", error="none came"),
+        ],
+        connections=[
+            ConnectionCurve(
+                scenario="8 callers", way=way, callers=8, samples=[(0.0, 0), (0.1, 40)], answered=8
+            )
+            for way in ("direct", "lambda")
+        ],
+        complete=True,
+    )

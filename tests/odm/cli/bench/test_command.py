@@ -1,0 +1,90 @@
+"""The benchmark as its users run it. Nothing is asserted of how long anything takes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SMALL = (
+    *("--quick", "--rounds", "1", "--documents", "200"),
+    *("--callers", "2", "--concurrency", "2"),
+)
+
+
+def test_a_run_over_the_fake_has_all_its_outputs(odm_here: Any, tmp_path: Path) -> None:
+    html = tmp_path / "bench.html"
+    parts = ("--only", "read", "--only", "write", "--only", "list", "--only", "scan")
+    ran = odm_here("bench", "-u", "fake:///b", *SMALL, *parts, "--json", "--html", str(html))
+    assert ran.code == 0, ran.out + ran.err
+    document = json.loads(ran.out)
+    assert document["ok"] is True
+    assert list(document["contenders"]) == ["fake"]
+    assert list(document["workloads"]) == ["read", "write", "list", "scan"]
+    assert html.read_text().startswith("<!doctype html>")
+
+
+def test_every_contender_does_every_workload_and_nothing_is_left_behind(
+    watched: Any, mongod: None
+) -> None:
+    wanted = ("read", "write", "scan", "page", "trace", "connections")
+    parts = [argument for part in wanted for argument in ("--only", part)]
+    watched.start("bench", "--json", "--quiet", *SMALL, *parts)
+    ran = watched.finish()
+    assert ran.code == 0, ran.out + ran.err
+    document = json.loads(ran.out)
+    assert document["errors"] == []
+    assert document["skipped"] == {}
+    everybody = {"driver", "beanie", "odm", "motor", "lambda-driver", "lambda"}
+    everybody |= {"invoke", "post", "proxy-2020"}
+    assert set(document["contenders"]) == everybody
+    for workload in document["workloads"].values():
+        assert {name for name, each in workload["contenders"].items() if each["summary_ms"]} == (
+            everybody
+        )
+    read = document["workloads"]["read"]["contenders"]
+    assert read["proxy-2020"]["invokes_per_operation"] == 1
+    assert read["driver"]["invokes"] == 0
+    for trace in document["traces"]:
+        assert len(trace["durations_ms"]) == 30
+        assert trace["cold_starts"][0]["init_ms"] > 0
+    for curve in document["connections"]:
+        assert curve["answered"] == curve["callers"] == 2
+        assert curve["peak"] > 0
+    assert watched.left_behind() == []
+
+
+def test_stopped_in_the_middle_it_reports_what_it_has(
+    watched: Any, mongod: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    html = tmp_path_factory.mktemp("report") / "bench.html"
+    parts = ("--only", "read", "--only", "write")
+    watched.start("bench", "--documents", "200", *parts, "--json", "--html", str(html))
+    watched.wait_for("point write …")
+    watched.signal(signal.SIGINT)
+    ran = watched.finish()
+    assert ran.code == 130
+    document = json.loads(ran.out)
+    assert document["complete"] is False
+    assert document["workloads"]["read"]["contenders"]["odm"]["summary_ms"]["count"] > 0
+    assert "this is a part" in html.read_text()
+    assert watched.left_behind() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--only", "everything"), "write one of read, write"),
+        (("--html", "/nowhere/at/all.html"), "no directory of that name"),
+        (("--url", "embedded:///b"), "is not measured"),
+        (("--url", "fake:///b", "-c", "nobody"), "there are fake"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(odm_here: Any, arguments: tuple[str, ...], words: str) -> None:
+    ran = odm_here("bench", *SMALL, *arguments)
+    assert ran.code == 2
+    assert words in ran.err
+    assert ran.out == ""

@@ -1,0 +1,39 @@
+"""The tables on a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import pytest
+
+from odm.cli.bench.result import Result
+from odm.cli.bench.table import milliseconds, show
+from odm.cli.console import Console
+
+
+def test_every_part_has_its_table(canned: Result, capsys: pytest.CaptureFixture[str]) -> None:
+    show(canned, Console())
+    lines = capsys.readouterr().out.splitlines()
+    rows = {tuple(line.split()[:3]): line.split() for line in lines if line.split()}
+    driver = rows["point", "read", "driver"]
+    assert driver[3:8] == ["0.50", "0.45", "0.55", "0.59", "1.00"]
+    assert rows["lambda", "3.50", "2.75"][-1] == "2.00"
+    assert rows["fake", "failed", "-"]
+    assert rows["driver", "110", "1,760"]
+    assert rows["lambda", "700", "300"][3] == "250"
+    assert rows["8", "callers", "direct"][-3:] == ["8", "40", "0"]
+    assert "motor: skipped: not installed & not wanted" in lines
+    assert "fake: read failed: returned '<b>', not 'Article'" in lines
+
+
+def test_a_part_of_a_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    show(Result(), Console())
+    assert capsys.readouterr().out == "Stopped before the end: this is a part.\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, "-"), (0.1234, "0.12"), (12.34, "12.3"), (1234.5, "1,234")],
+)
+def test_durations_have_three_digits_that_mean_something(
+    value: float | None, expected: str
+) -> None:
+    assert milliseconds(value) == expected
