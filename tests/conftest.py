@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, settings
 from tests.spec.unified.report import SpecReport
 from transports.mongod import MongodOptions, ReplicaSet, missing_mongod_reason
 
-# The same examples in every run, on machines of any speed: --hypothesis-profile=default draws others.
+# The same examples in every run, on machines of any speed. For others:
+# --hypothesis-profile=default
 settings.register_profile(
     "odm", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
