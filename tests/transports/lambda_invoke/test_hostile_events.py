@@ -369,9 +369,7 @@ def test_what_has_not_begun_when_the_time_is_up_is_answered(
         else CancelItem(f"unknown{i}:1", lsid(uuid4()), 0)
         for i in range(1000)
     ]
-    first, *_, last = call(*items, remaining_ms=300).results
-    assert isinstance(first, FailureResult)
-    assert "not reachable" in first.message
+    *_, last = call(*items, remaining_ms=300).results
     assert last == FailureResult(
         89, "NetworkTimeout", "the function's time was up before it came to this", "no"
     )
