@@ -10,6 +10,7 @@ It knows no wire bytes (`transports.fake.wire`) and no sockets.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from types import GeneratorType
@@ -26,7 +27,7 @@ from transports.fake.commands.registry import COMMANDS
 from transports.fake.commands.unsupported import unknown_command
 from transports.fake.concerns import check_concerns, write_concern_error
 from transports.fake.cursors import Cursor, Cursors, fitting
-from transports.fake.errors import UNAUTHORIZED, CommandFailure
+from transports.fake.errors import INTERNAL_ERROR, UNAUTHORIZED, CommandFailure
 from transports.fake.failpoints import FailPoints
 from transports.fake.labels import labels_of
 from transports.fake.operation import MAX_TIME_EXPIRED, Operation, Wait
@@ -42,7 +43,10 @@ from transports.fake.wire import MAX_REPLY_BYTES, encode_message, encode_reply
 
 all_commands()
 
+_logger = logging.getLogger(__name__)
 _NOBODY: Final = Client(connection_id=0)
+DEFECT: Final = "A defect of the fake, in"
+"""How the message of an ``InternalError`` begins that hides an exception of Python."""
 _REAP_INTERVAL_MS: Final = 1000
 _EXECUTION: Final = {
     "aggregate": "PlanExecutor error during aggregation :: caused by :: ",
@@ -134,6 +138,13 @@ class FakeServer:
             ConnectionResetError: a failpoint wants the connection closed.
         """
         reply, operation = await self._run(command, client, measured)
+        try:
+            return self._encoded(reply, operation)
+        except Exception as error:  # a value that BSON has no room for: a defect of the fake
+            failure = _defect(operation, error)
+            return encode_reply(self._abandoned(operation, operation.cursor, failure))
+
+    def _encoded(self, reply: Document, operation: Operation) -> bytes:
         encoded = encode_reply(reply)
         cursor = operation.cursor
         if len(encoded) > MAX_REPLY_BYTES and cursor is not None:
@@ -169,6 +180,14 @@ class FakeServer:
                 reply = await self._interpret(operation)
         except CommandFailure as failure:
             reply = self._failed(operation, failure)
+        except ConnectionResetError:  # a failpoint's
+            raise
+        except Exception as error:
+            with self._lock:
+                if operation.cursor is not None:
+                    self.cursors.close(operation.cursor.id)
+                self._abort_transaction(operation)
+            reply = self._failed(operation, _defect(operation, error))
         else:
             if self.failpoints.active:
                 self.failpoints.amend_reply(operation, reply)
@@ -291,10 +310,13 @@ class FakeServer:
         reply.update(failure.extra)
         return reply
 
-    def _abandoned(self, operation: Operation, cursor: Cursor, failure: CommandFailure) -> Document:
-        """Return the failure of a command whose batch has a document that fits into no reply."""
+    def _abandoned(
+        self, operation: Operation, cursor: Cursor | None, failure: CommandFailure
+    ) -> Document:
+        """Return the failure of a command with a result that fits into no reply."""
         with self._lock:
-            self.cursors.close(cursor.id)
+            if cursor is not None:
+                self.cursors.close(cursor.id)
             self._abort_transaction(operation)
             failure.message = _EXECUTION.get(operation.name, "") + failure.message
             reply = self._failed(operation, failure)
@@ -329,6 +351,13 @@ class FakeServer:
         for loop, future in waiters:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_wake, future)
+
+
+def _defect(operation: Operation, error: Exception) -> CommandFailure:
+    """Return the reply to a command that the fake has failed at, not the command's author."""
+    _logger.error("the fake failed at %s", operation.name, exc_info=error)
+    message = f"{DEFECT} {operation.name}: {type(error).__name__}: {error}"
+    return CommandFailure(INTERNAL_ERROR, message)
 
 
 def _wake(future: asyncio.Future[None]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import bson
 from pymongo.uri_parser import parse_uri
 
-from transports.fake.server import FakeServer
+from transports.fake.server import DEFECT, FakeServer
 from transports.fake.wire import CODEC, decode_message, encode_message
 
 Document = dict[str, Any]
@@ -48,7 +48,10 @@ class Fake:
         try:
             running.send(None)
         except StopIteration as end:
-            return bson.decode(end.value, _READING)
+            reply = bson.decode(end.value, _READING)
+            if DEFECT in reply.get("errmsg", ""):
+                reply["code"] = CRASH
+            return reply
         except Exception as error:  # the crash is the finding
             return {"ok": 0.0, "code": CRASH, "errmsg": f"{type(error).__name__}: {error}"}
         running.close()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import bson
@@ -11,7 +12,9 @@ from bson import Binary, DatetimeMS, Int64
 
 from transports.endpoint.backend import Request
 from transports.fake.backend import FakeBackend
+from transports.fake.commands.registry import COMMANDS
 from transports.fake.indexes import Index
+from transports.fake.operation import Operation
 from transports.fake.server import FakeServer
 from transports.fake.wire import CODEC, MAX_REPLY_BYTES, decode_message, encode_message
 
@@ -23,6 +26,30 @@ async def test_failure_is_a_reply(run: Run) -> None:
     reply = await run({"nonsense": 1}, fails=59)
     assert list(reply)[:4] == ["ok", "errmsg", "code", "codeName"]
     assert reply["$clusterTime"]["clusterTime"] == reply["operationTime"]
+
+
+async def test_an_exception_inside_the_fake_is_a_reply_and_a_line_of_the_log(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(operation: Operation) -> Document:
+        raise ZeroDivisionError("of something")
+
+    monkeypatch.setitem(COMMANDS, "ping", replace(COMMANDS["ping"], handler=fail))
+    reply = await run({"ping": 1}, fails=1)
+    assert reply["codeName"] == "InternalError"
+    assert reply["errmsg"] == "A defect of the fake, in ping: ZeroDivisionError: of something"
+    assert [line.levelname for line in caplog.records] == ["ERROR"]
+    assert (await run({"hello": 1}))["ok"] == 1.0
+
+
+async def test_a_result_that_bson_has_no_room_for_is_a_reply(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ping = replace(COMMANDS["ping"], handler=lambda operation: {"n": 2**64})
+    monkeypatch.setitem(COMMANDS, "ping", ping)
+    reply = bson.decode(await server.run_encoded({"ping": 1, "$db": "t"}))
+    assert (reply["ok"], reply["codeName"]) == (0.0, "InternalError")
+    assert reply["errmsg"].startswith("A defect of the fake, in ping: OverflowError")
 
 
 async def test_backend_describes_one_primary(server: FakeServer) -> None:
