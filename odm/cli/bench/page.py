@@ -9,7 +9,7 @@ from typing import Any
 from odm.cli.bench.charts import bars, boxes, curves
 from odm.cli.bench.result import Result
 from odm.cli.bench.statistics import summarise
-from odm.cli.bench.table import milliseconds
+from odm.cli.bench.table import milliseconds, ratio_rows
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --pale: #5d6b7c; --rule: #d8dee6; --ground: #fff }
@@ -44,6 +44,7 @@ def page(result: Result) -> str:
     sections = [
         *_head(result),
         *_workloads(result, names),
+        *_ratios(result),
         *_invokes(result),
         *_load(result, names),
         *_traces(result),
@@ -92,6 +93,12 @@ def _workloads(result: Result, names: Sequence[str]) -> Iterable[str]:
         if rows:
             title = result.titles.get(workload, workload)
             yield f"<h3>{escape(title)}</h3>{boxes(title, rows, names)}"
+
+
+def _ratios(result: Result) -> Iterable[str]:
+    workloads, rows = ratio_rows(result)
+    if rows:
+        yield f"<h2>Ratios of medians</h2>{_table(('', *workloads), rows, words=1)}"
 
 
 def _invokes(result: Result) -> Iterable[str]:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from odm.cli.bench.statistics import Summary, summarise
+from odm.cli.bench.statistics import Summary, ratio, summarise
+
+PAIRS = (
+    ("lambda-driver", "invoke"),
+    ("lambda-driver", "post"),
+    ("proxy-2020", "lambda"),
+    ("lambda", "odm"),
+    ("odm", "driver"),
+    ("beanie", "odm"),
+    ("motor", "driver"),
+)
+"""Whose medians are compared, the first one's divided by the second one's."""
 
 
 @dataclass(slots=True)
@@ -198,6 +209,19 @@ class Result:
         found += [(each.way, each.scenario, each.error) for each in self.connections if each.error]
         return found
 
+    def ratios(self) -> dict[str, dict[str, float]]:
+        """Return the ratios of `PAIRS` by workload, as far as both took part."""
+        return {
+            workload: {
+                f"{one} / {other}": round(found, 3)
+                for one, other in PAIRS
+                if one in by_name
+                and other in by_name
+                and (found := ratio(by_name[one].summary, by_name[other].summary)) is not None
+            }
+            for workload, by_name in self.workloads.items()
+        }
+
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
         return {
@@ -214,6 +238,7 @@ class Result:
                 }
                 for workload, by_name in self.workloads.items()
             },
+            "ratios": self.ratios(),
             "load": [each.document() for each in self.load],
             "traces": [each.document() for each in self.traces],
             "connections": [each.document() for each in self.connections],

@@ -12,6 +12,7 @@ _SHOWN = 160
 def show(result: Result, console: Console) -> None:
     """Write *result* to stdout."""
     _show_workloads(result, console)
+    _show_ratios(result, console)
     _show_load(result, console)
     _show_traces(result, console)
     _show_connections(result, console)
@@ -64,6 +65,25 @@ def _cells(series: Series, best: float) -> tuple[str, ...]:
         str(summary.count),
         f"{each:.2f}" if each else "-",
     )
+
+
+def ratio_rows(result: Result) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return the workloads, and a row of ratios for each pair that was measured in any."""
+    ratios = result.ratios()
+    workloads = [workload for workload, by_pair in ratios.items() if by_pair]
+    pairs = dict.fromkeys(pair for by_pair in ratios.values() for pair in by_pair)
+    rows = []
+    for pair in pairs:
+        found = [ratios[workload].get(pair) for workload in workloads]
+        rows.append((pair, *("-" if each is None else f"{each:.2f}" for each in found)))
+    return workloads, rows
+
+
+def _show_ratios(result: Result, console: Console) -> None:
+    workloads, rows = ratio_rows(result)
+    if rows:
+        numbers = [Column(workload, numeric=True) for workload in workloads]
+        console.table([Column("ratio of medians", style="bold"), *numbers], rows)
 
 
 def _show_load(result: Result, console: Console) -> None:

@@ -44,3 +44,12 @@ def test_a_part_of_a_run_is_not_ok() -> None:
         Result(load=[LoadPoint(contender="x", concurrency=1)]).document()["load"][0]["summary_ms"]
         is None
     )
+
+
+def test_ratios_are_of_those_who_both_took_part() -> None:
+    by_name = {
+        "odm": Series(durations_ms=[3.0]),
+        "driver": Series(durations_ms=[2.0]),
+        "beanie": Series(error="gone"),
+    }
+    assert Result(workloads={"read": by_name}).ratios() == {"read": {"odm / driver": 1.5}}

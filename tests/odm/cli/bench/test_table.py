@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from odm.cli.bench.result import Result
+from odm.cli.bench.result import Result, Series
 from odm.cli.bench.table import milliseconds, show
 from odm.cli.console import Console
 
@@ -22,6 +22,16 @@ def test_every_part_has_its_table(canned: Result, capsys: pytest.CaptureFixture[
     assert rows["8", "callers", "direct"][-3:] == ["8", "40", "0"]
     assert "motor: skipped: not installed & not wanted" in lines
     assert "fake: read failed: returned '<b>', not 'Article'" in lines
+
+
+def test_ratios_have_a_column_for_each_workload(
+    canned: Result, capsys: pytest.CaptureFixture[str]
+) -> None:
+    canned.workloads["read"]["odm"] = Series(durations_ms=[1.0])
+    show(canned, Console())
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["ratio", "of", "medians", "read"] in lines
+    assert ["odm", "/", "driver", "2.00"] in lines
 
 
 def test_a_part_of_a_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
