@@ -27,7 +27,10 @@ _CLOSES_BEFORE_IT_FAILS = "onPrimaryTransactionalWrite"
 
 async def _until_writes_have_ended(client: AsyncMongoClient[Document]) -> None:
     writing = {"$or": [{f"command.{name}": {"$exists": True}} for name in _WRITES]}
-    pipeline = [{"$currentOp": {"idleSessions": False}}, {"$match": {"active": True, **writing}}]
+    pipeline: list[Document] = [
+        {"$currentOp": {"idleSessions": False}},
+        {"$match": {"active": True, **writing}},
+    ]
     async with asyncio.timeout(10):
         while await (await client.admin.aggregate(pipeline)).to_list():  # noqa: ASYNC110 - polling
             await asyncio.sleep(0.01)
