@@ -9,11 +9,13 @@ import beanie
 from beanie import MergeStrategy, WriteRules
 from beanie.exceptions import DocumentWasNotSaved
 from beanie.odm.actions import EventTypes, wrap_with_actions
+from beanie.odm.utils.dump import get_dict
 from beanie.odm.utils.self_validation import validate_self_before
 from beanie.odm.utils.state import save_state_after
 from bson import DBRef
 from pydantic import PrivateAttr
 
+from odm import updating
 from odm.arguments import checked_id
 from odm.binding import Home, current_home
 from odm.bulk_writer import BulkWriter
@@ -38,13 +40,21 @@ async def _insert(document: Any, *, session: Any, skip_actions: Any) -> Any:
     return document
 
 
+@validate_self_before
+@wrap_with_actions(EventTypes.SAVE)
+@save_state_after
+async def _save(document: Any, *, session: Any, skip_actions: Any = None) -> Any:
+    content = get_dict(document, to_db=True, keep_nulls=True)
+    await updating.update(document, {"$set": content}, {"session": session, "upsert": True})
+    document._save_state()  # update() does, and save() once more: so the previous state is
+    return document
+
+
 @operations(
     beanie.Document,
     of_documents=(
         "replace",
-        "save",
         "save_changes",
-        "update",
         "delete",
         "sync",
         "fetch_link",
@@ -132,6 +142,57 @@ class Document(ConnectionModel, beanie.Document, metaclass=ModelMeta):
                 options = {"session": session, "skip_actions": skip_actions}
                 return await super().insert(link_rule=link_rule, **options)
             return await _insert(self, session=session, skip_actions=skip_actions)
+
+        @of_document
+        async def save(
+            self,
+            session: Any = None,
+            link_rule: WriteRules = WriteRules.DO_NOTHING,
+            ignore_revision: bool = False,
+            **kwargs: Any,
+        ) -> Self:
+            """Write all of the document, new or not (`beanie.Document.save`)."""
+            model = type(self)
+            if (
+                link_rule is WriteRules.WRITE
+                or kwargs.keys() - {"skip_actions"}
+                or model.update is not Document.update
+                or not model.get_settings().keep_nulls
+                or not updating.updates_plainly(model)
+            ):
+                return await super().save(
+                    session=session, link_rule=link_rule, ignore_revision=ignore_revision, **kwargs
+                )
+            return await _save(self, session=session, **kwargs)
+
+        @of_document
+        async def update(
+            self,
+            *args: Any,
+            ignore_revision: bool = False,
+            session: Any = None,
+            bulk_writer: Any = None,
+            skip_actions: Any = None,
+            skip_sync: Any = None,
+            **pymongo_kwargs: Any,
+        ) -> Self:
+            """Change the document and bring it up to date (`beanie.Document.update`)."""
+            changes = None
+            if bulk_writer is None and skip_sync is None:
+                changes = updating.plain_update(self, args)
+            if changes is None:
+                return await super().update(
+                    *args,
+                    ignore_revision=ignore_revision,
+                    session=session,
+                    bulk_writer=bulk_writer,
+                    skip_actions=skip_actions,
+                    skip_sync=skip_sync,
+                    **pymongo_kwargs,
+                )
+            await updating.update(self, changes, {**pymongo_kwargs, "session": session})
+            self._save_state()
+            return self
 
         insert_one = of_class_and_document(beanie.Document.insert_one.__func__)
 

@@ -46,8 +46,9 @@ from odm.errors import DocumentNotFound
 from odm.paging import KeysetPage, Page
 from odm.queries import FindMany
 from odm.reading import read_all, reader
-from odm.repository_base import Filter, RepositoryBase, encoded
+from odm.repository_base import Filter, RepositoryBase
 from odm.sorting import Sort, sort_order
+from odm.updating import encoded
 from odm.watching import Watch
 
 _T = TypeVar("_T", bound=Document)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, cast
 
 import beanie
-from beanie.odm.utils.encoder import Encoder
 from pydantic import BaseModel
 from pymongo import ReturnDocument
 
@@ -16,9 +15,10 @@ from odm.binding import Binder, entered
 from odm.document import Document
 from odm.operations import document_scope
 from odm.projections import projection_of
-from odm.queries import FindMany, FindOne
+from odm.queries import FindMany
 from odm.reading import reader
 from odm.sorting import sort_order
+from odm.updating import encoded, is_plain
 
 if TYPE_CHECKING:
     from odm.connection import Connection
@@ -29,12 +29,7 @@ Filter: TypeAlias = Mapping[Any, Any] | bool
 """A Beanie expression (which a type checker takes for a bool) or a MongoDB filter."""
 
 
-_encoder = Encoder()
-
-
-def encoded(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a filter or an update as it is sent, for a class without encoders of its own."""
-    return cast("dict[str, Any]", _encoder.encode(mapping))
+_get = Document.get.__func__  # type: ignore[attr-defined]  # a bound method
 
 
 class RepositoryBase(Generic[_T]):
@@ -53,7 +48,6 @@ class RepositoryBase(Generic[_T]):
                 f" 'async with connect(url, models=[{name}]) as db: Repository(db, {name})'"
             )
         connection.binding(self._model)
-        self._is_plain: bool | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -145,9 +139,12 @@ class RepositoryBase(Generic[_T]):
 
         Such a query costs a tenth of what finding a document costs.
         """
-        if self._is_plain is None:
-            self._is_plain = _is_plain(self._model)
-        return self._is_plain and not self._model.get_settings().use_cache
+        model = self._model
+        return (
+            is_plain(model)
+            and model.get.__func__ is _get  # type: ignore[attr-defined]  # a bound method
+            and not model.get_settings().use_cache
+        )
 
     async def _find_directly(self, filter: Mapping[str, Any]) -> _T | None:
         found = await self.collection.find_one(encoded(filter), projection_of(self._model))
@@ -169,16 +166,3 @@ class RepositoryBase(Generic[_T]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._model.__name__} on {self._connection!r}>"
-
-
-def _is_plain(model: Any) -> bool:
-    settings = model.get_settings()
-    return (
-        model.get.__func__ is Document.get.__func__  # type: ignore[attr-defined]  # bound methods
-        and model.find_one.__func__ is Document.find_one.__func__  # type: ignore[attr-defined]  # as above
-        and model._find_one_query_class is FindOne
-        and not model._inheritance_inited
-        and settings.union_doc is None
-        and not settings.bson_encoders
-        and not model.get_link_fields()
-    )

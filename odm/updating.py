@@ -1,0 +1,120 @@
+"""How a document's own ``update()`` is sent and taken over, where there is nothing special to it.
+
+Beanie's way leads through two queries and asks for every field, of every nested model, whether it
+is frozen, on every update. A class without revisions, event actions, links or inheritance needs
+none of that; every other one, and every other way to call it, is left to Beanie.
+
+This module knows neither connections nor repositories.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any, cast
+
+import beanie
+from beanie.odm.actions import ActionDirections, ActionRegistry, EventTypes
+from beanie.odm.operators.update import BaseUpdateOperator
+from beanie.odm.utils.encoder import Encoder
+from beanie.odm.utils.parsing import merge_models
+from pydantic import BaseModel
+from pymongo import ReturnDocument
+
+from odm.queries import FindOne
+from odm.reading import reader
+
+_encoder = Encoder()
+_pydantics_setattr: Any = BaseModel.__setattr__
+_beanies_find_one = beanie.Document.find_one.__func__  # type: ignore[attr-defined]  # a bound method
+_plain: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
+
+
+def encoded(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a filter or an update as it is sent, for a class without encoders of its own."""
+    return cast("dict[str, Any]", _encoder.encode(mapping))
+
+
+def is_plain(model: Any) -> bool:
+    """Whether one document of the class is found by the filter that is given, and no more."""
+    known = _plain.get(model)
+    if known is None:
+        settings = model.get_settings()
+        known = _plain[model] = (
+            model.find_one.__func__ is _beanies_find_one
+            and model._find_one_query_class is FindOne
+            and not model._inheritance_inited
+            and settings.union_doc is None
+            and not settings.bson_encoders
+            and not model.get_link_fields()
+        )
+    return known
+
+
+def plain_update(document: Any, expressions: tuple[Any, ...]) -> Mapping[str, Any] | None:
+    """Return the update that *expressions* are, as it is sent; None if it is Beanie's business."""
+    if len(expressions) != 1 or not updates_plainly(type(document)):
+        return None
+    expression = expressions[0]
+    if isinstance(expression, BaseUpdateOperator):
+        expression = expression.query
+    return encoded(expression) if isinstance(expression, dict) else None
+
+
+def updates_plainly(model: Any) -> bool:
+    """Whether an update of a document is one command, and nothing before it or after."""
+    return (
+        is_plain(model)
+        and not model.get_settings().use_revision
+        and not any(
+            ActionRegistry.get_action_list(model, EventTypes.UPDATE, direction)
+            for direction in ActionDirections
+        )
+    )
+
+
+async def update(document: Any, changes: Mapping[str, Any], options: dict[str, Any]) -> None:
+    """Send *changes*, encoded already, of a document and bring the document up to date.
+
+    Raises:
+        DocumentNotFound: there is no such document (Beanie's).
+    """
+    # As Beanie does: one without an id is none, or with upsert=True a new one.
+    id = document.id if document.id is not None else beanie.PydanticObjectId()
+    found = await document.get_pymongo_collection().find_one_and_update(
+        encoded({"_id": id}),
+        changes,
+        return_document=ReturnDocument.AFTER,
+        **options,
+    )
+    if found is None:
+        raise beanie.exceptions.DocumentNotFound
+    _take_over(document, reader(type(document))(found))
+
+
+def _take_over(document: Any, found: Any) -> None:
+    """Do what Beanie's ``merge_models`` does: nested models stay the objects that they are."""
+    model = type(document)
+    config = model.model_config
+    if (
+        model.__setattr__ is not _pydantics_setattr
+        or config.get("frozen")
+        or config.get("validate_assignment")
+        or found.__pydantic_extra__
+        or any(field.frozen for field in model.model_fields.values())
+    ):
+        merge_models(document, found)
+        return
+    values, changed = document.__dict__, []
+    for name, value in found.__dict__.items():
+        held = values.get(name)
+        if (
+            isinstance(value, BaseModel)
+            and isinstance(held, BaseModel)
+            and not held.model_config.get("frozen")
+        ):
+            merge_models(held, value)
+        else:
+            values[name] = value
+            changed.append(name)
+    document.__pydantic_fields_set__.update(changed)
