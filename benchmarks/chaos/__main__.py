@@ -43,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--callers", type=int, default=4, help="processes that share them (4); 0: this one"
     )
-    parser.add_argument("--members", type=int, default=3, help="of the replica set (3)")
+    parser.add_argument(
+        "--members", type=int, choices=(1, 3), default=3, help="of the replica set (3)"
+    )
     parser.add_argument("--concurrency", type=int, default=8, help="reserved concurrency (8)")
     parser.add_argument(
         "--faults", default="", metavar="A,B,…", help="only these; none for no fault at all"

@@ -11,6 +11,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from tests.transports.fake.differential.cases import as_shell
 from tests.transports.fake.differential.families import FAMILIES
@@ -23,7 +27,14 @@ _OUTCOMES = ("equal", "refused", "expected", "different")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.uri is not None:
+        try:
+            with MongoClient[dict[str, Any]](options.uri, serverSelectionTimeoutMS=3000) as client:
+                client.admin.command("ping")
+        except PyMongoError as error:
+            parser.error(f"--uri: no server answers there: {str(error)[:300]}")
     families = options.family or list(FAMILIES)
     share = max(options.examples // len(families), 1)
     surveys = []
@@ -119,4 +130,8 @@ def _as_json(surveys: list[Survey]) -> list[object]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("stopped: nothing more was compared", file=sys.stderr)
+        sys.exit(130)
