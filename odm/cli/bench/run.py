@@ -21,7 +21,7 @@ from odm.cli.bench.stage import Stage, open_stage
 from odm.cli.bench.trace import run_traces
 from odm.cli.demo.progress import Reporter
 from odm.cli.failures import CommandFailed, ExitCode, describe
-from transports import TransportError, open_transport
+from transports import InvalidURL, TransportError, open_transport
 
 
 async def run_bench(
@@ -74,6 +74,8 @@ async def _open(
             phase.step(entry.name)
             try:
                 contender = await stack.enter_async_context(entry.open())
+            except InvalidURL:  # of --variant: not something that is missing here
+                raise
             except (TransportError, PyMongoError) as error:
                 result.skipped[entry.name] = describe(error).splitlines()[0]
                 continue

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pymongo
 import pytest
 
 SMALL = (
@@ -55,6 +56,24 @@ def test_every_contender_does_every_workload_and_nothing_is_left_behind(
         assert curve["answered"] == curve["callers"] == 2
         assert curve["peak"] > 0
     assert watched.left_behind() == []
+
+
+def test_a_given_deployment_is_used_and_left_as_it_was(odm_here: Any, mongod_uri: str) -> None:
+    parts = ("--only", "read", "-c", "driver", "-c", "lambda", "--variant", "x=openTimeoutMS=9000")
+    ran = odm_here("bench", "--json", "--url", mongod_uri, *SMALL, *parts)
+    assert ran.code == 0, ran.out + ran.err
+    assert list(json.loads(ran.out)["contenders"]) == ["driver", "lambda", "lambda:x"]
+    client: pymongo.MongoClient[dict[str, Any]]
+    with pymongo.MongoClient(mongod_uri) as client:
+        assert [name for name in client.list_database_names() if "odm_bench" in name] == []
+
+
+def test_a_deployment_that_is_not_there_is_exit_code_3(odm_here: Any) -> None:
+    url = "mongodb://user:secret@127.0.0.1:9/?serverSelectionTimeoutMS=200"
+    ran = odm_here("bench", "--url", url, *SMALL)
+    assert ran.code == 3
+    assert "odm: " in ran.err
+    assert "secret" not in ran.out + ran.err
 
 
 def test_stopped_in_the_middle_it_reports_what_it_has(
