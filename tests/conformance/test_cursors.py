@@ -234,7 +234,6 @@ async def test_collections_are_listed_over_batches(db: Connection) -> None:
     assert reply["cursor"]["ns"] == f"{db.database.name}.$cmd.listCollections"
 
 
-@pytest.mark.differs("fake", reason="the fake has no planner to explain")
 async def test_explain_tells_the_plan(numbers: Any) -> None:
     plan = await numbers.find({"_id": 3}).explain()
     assert plan["queryPlanner"]["namespace"].endswith(".numbers")

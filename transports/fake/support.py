@@ -13,7 +13,6 @@ from typing import Final
 from transports.fake import failpoints, matcher, matcher_operators, matcher_schema
 from transports.fake.collation import PLAIN_LOCALES
 from transports.fake.commands import all_commands
-from transports.fake.commands.aggregate import run_explain
 from transports.fake.commands.find import UNSUPPORTED_OPTIONS
 from transports.fake.commands.registry import COMMANDS
 from transports.fake.commands.unsupported import SERVER_COMMANDS
@@ -31,7 +30,7 @@ _SOURCES: Final = ANSWERED_SOURCES | {"$changeStream"}
 def supported() -> dict[str, Iterable[str]]:
     """Return what the fake does, by kind."""
     return {
-        "Commands": {name for name, command in COMMANDS.items() if command.handler != run_explain},
+        "Commands": COMMANDS.keys(),
         "Query operators": matcher.TOP_LEVEL.keys() - set(matcher.UNSUPPORTED)
         | matcher_operators.FIELD_OPERATORS.keys(),
         "Keywords of `$jsonSchema`": matcher_schema.KEYWORDS,
@@ -48,8 +47,7 @@ def supported() -> dict[str, Iterable[str]]:
 def refused() -> dict[str, Iterable[str]]:
     """Return what a server does and the fake refuses with 238 NotImplemented, by kind."""
     return {
-        "Commands": SERVER_COMMANDS - COMMANDS.keys()
-        | {name for name, command in COMMANDS.items() if command.handler == run_explain},
+        "Commands": SERVER_COMMANDS - COMMANDS.keys(),
         "Options of `find`": UNSUPPORTED_OPTIONS,
         "Query operators": {*matcher.UNSUPPORTED, *matcher_operators.UNSUPPORTED},
         "Aggregation stages": table.UNSUPPORTED | table.SOURCES - _SOURCES,

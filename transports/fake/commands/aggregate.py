@@ -157,13 +157,3 @@ def _check_collectionless(stages: list[Document]) -> None:
             INVALID_NAMESPACE,
             f"{{aggregate: 1}} is not valid for '{first}'; a collection is required.",
         )
-
-
-@command(
-    "explain",
-    fields={"verbosity": "string"},
-    read_concerns=("local", "majority", "linearizable", "available", "snapshot"),
-)
-def run_explain(operation: Operation) -> Document:
-    """Refuse: the fake has no plans to show."""
-    raise unsupported("explain")

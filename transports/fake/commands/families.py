@@ -13,6 +13,7 @@ FAMILIES: Final = (
     "databases",
     "delete",
     "diagnostics",
+    "explain",
     "failpoints",
     "find",
     "find_and_modify",
