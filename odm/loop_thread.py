@@ -71,20 +71,16 @@ class LoopThread:
         invocation = _Invocation(coroutine)
         self._waited_for.add(invocation)
         try:
-            if not self._call(self._begin, invocation, timeout_s, copy_context()):
-                raise NotConnected("the runner has been closed")
-            return self._result(invocation)
-        finally:
-            self._waited_for.discard(invocation)
-
-    def _result(self, invocation: _Invocation[_R]) -> _R:
-        try:
-            return invocation.outcome.result()
+            if self._call(self._begin, invocation, timeout_s, copy_context()):
+                return invocation.outcome.result()
         except BaseException:
-            if not invocation.outcome.done():  # Ctrl-C, or a signal's handler that exits
-                self._call(invocation.cancel)
+            # Ctrl-C, or a signal's handler that exits: perhaps before this thread begins to wait.
+            if not invocation.outcome.done() and self._call(invocation.cancel):
                 concurrent.futures.wait([invocation.outcome], timeout=CLOSE_TIMEOUT_S)
             raise
+        finally:
+            self._waited_for.discard(invocation)
+        raise NotConnected("the runner has been closed")
 
     def end(self) -> None:
         """Close everything and wait for the end of the thread, bounded."""
@@ -226,9 +222,11 @@ class _Invocation(Generic[_R]):
                 await _end(left)
 
     def cancel(self) -> None:
-        """Cancel it."""
+        """Cancel it, begun or not."""
         if self.task is not None:
             self.task.cancel()
+        elif not self.outcome.done():
+            self.fail(asyncio.CancelledError())
 
     def fail(self, error: BaseException) -> None:
         """Let the caller have *error*."""

@@ -166,6 +166,7 @@ def test_what_the_driver_starts_is_left_alone(
 
 
 def test_a_timeout_cancels_and_lets_it_clean_up(runner: Runner) -> None:
+    runner.open()
     cleaned: list[bool] = []
 
     async def stuck() -> None:
