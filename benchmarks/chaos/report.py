@@ -62,13 +62,23 @@ class Report:
     violations: Sequence[Violation] = field(default_factory=tuple)
 
     @property
+    def unproven(self) -> list[str]:
+        """What the run has not looked at, and so says nothing about."""
+        looked_at = {
+            "no operation was acknowledged": any(kind.acknowledged for kind in self.kinds),
+            "no connection was seen": any(self.connections.values()),
+            "no event of a change stream was read": any(self.stream_events.values()),
+        }
+        return [what for what, done in looked_at.items() if not done]
+
+    @property
     def passed(self) -> bool:
-        """Whether nothing was violated, and something was done at all."""
-        return not self.violations and any(kind.acknowledged for kind in self.kinds)
+        """Whether nothing was violated, and everything was looked at."""
+        return not self.violations and not self.unproven
 
     def to_document(self) -> dict[str, Any]:
         """Return it as JSON's types."""
-        return {"passed": self.passed, **asdict(self)}
+        return {"passed": self.passed, "unproven": self.unproven, **asdict(self)}
 
 
 def summarise(history: History) -> list[KindSummary]:
@@ -129,6 +139,7 @@ def as_text(report: Report) -> str:
         _pairs("service", _counts(report.service)),
     ]
     blocks += [_pairs("not made", text) for text in report.faults_failed]
+    blocks += [_pairs("unproven", text) for text in report.unproven]
     by_kind = Counter(violation.kind for violation in report.violations)
     blocks.append(_pairs("violations", _counts(by_kind) if by_kind else "none"))
     blocks += [f"  {each.kind}: {each.text}" for each in report.violations[:_SHOWN]]
