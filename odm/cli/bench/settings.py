@@ -42,16 +42,16 @@ class Settings:
     divisor: int = 1
 
     def quick(self) -> Settings:
-        """Return those of a run that takes less than a minute."""
+        """Return those of a short run: a minute or so."""
         return replace(
             self,
             rounds=min(self.rounds, 2),
-            levels=(1, 8, 64),
+            levels=(1, 16),
             load_s=0.3,
             load_rounds=1,
             cold_starts=1,
             callers=min(self.callers, 4),
-            divisor=2,
+            divisor=4,
         )
 
     def wants(self, part: str) -> bool:
