@@ -86,7 +86,9 @@ def difference(start: int, end: int, unit: str, zone: TimeZone, week_start: int)
         return last.days - first.days
     size = MILLISECONDS[unit]
     if unit == "hour":
-        return (end + zone.offset_ms(end)) // size - (start + zone.offset_ms(start)) // size
+        before, after = zone.offset_ms(start), zone.offset_ms(end)
+        changed = int((before - after) / size)  # towards zero, as the server divides
+        return (end + after) // size - (start + before) // size + changed
     return end // size - start // size
 
 

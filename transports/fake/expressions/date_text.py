@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from transports.fake.errors import CONVERSION_FAILURE, CommandFailure
+from transports.fake.expressions.loose_dates import ABBREVIATIONS, leading_day
 from transports.fake.expressions.time_zones import (
     DAY_MS,
     UTC_ZONE,
@@ -182,19 +183,24 @@ def _checked_day(text: str, year: int, month: int, day: int) -> int:
 
 
 def _clock(text: str, hour: int, minute: int, second: int) -> int:
-    if hour > 24 or minute > 59 or second > 59:
+    if hour > 23 or minute > 59 or second > 59:
         raise _failure(text, "unexpected character")
     return ((hour * 60 + minute) * 60 + second) * 1000
 
 
-_FREE: Final = re.compile(
-    r"""\s*(?P<year>\d{4})
-    (?:-(?P<month>\d{1,2})(?:-(?P<day>\d{1,2}))?|/(?P<month2>\d{1,2})/(?P<day2>\d{1,2})
-       |(?P<month3>\d{2})(?P<day3>\d{2}))
-    (?:(?:[Tt]|\s+)(?P<hour>\d{1,2})(?::?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?)?)?
-    \s*(?P<zone>Z|z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?\s*""",
+_ISO_DAY: Final = re.compile(
+    r"""(?P<year>\d{4})
+    (?:-(?P<month>\d{1,2})(?:-(?P<day>\d{1,2}))?(?!\d)|/(?P<month2>\d{1,2})/(?P<day2>\d{1,2})
+       |(?P<month3>\d{2})(?P<day3>\d{2}))""",
     re.VERBOSE,
 )
+_REST: Final = re.compile(
+    r"""(?:(?:[Tt]|\s+)(?P<hour>\d{1,2})(?::?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?)?
+       (?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?)?
+    \s*(?P<zone>Z|z|[A-Z]{3,4}|[+-]\d{2}:?\d{2}|[+-]\d{1,2})?\s*""",
+    re.VERBOSE,
+)
+_EPOCH: Final = re.compile(r"\s*@(?P<seconds>-?\d{1,15})\s*")
 
 
 def read_free(text: str, zone: TimeZone | None) -> int:
@@ -203,18 +209,17 @@ def read_free(text: str, zone: TimeZone | None) -> int:
     Raises:
         CommandFailure: 241 if it is none of them.
     """
-    match = _FREE.fullmatch(text)
+    epoch = _EPOCH.fullmatch(text)
+    if epoch is not None and zone is None:
+        return int(epoch["seconds"]) * 1000
+    days, rest = _free_day(text)
+    match = _REST.fullmatch(rest)
     if match is None:
         raise _failure(text, "an unexpected character or an incomplete date was found")
     parts = match.groupdict()
-    month = parts["month"] or parts["month2"] or parts["month3"]
-    day = parts["day"] or parts["day2"] or parts["day3"] or "1"
-    days = _checked_day(text, int(parts["year"]), int(month), int(day))
     local = (
         days * DAY_MS
-        + _clock(
-            text, int(parts["hour"] or 0), int(parts["minute"] or 0), int(parts["second"] or 0)
-        )
+        + _clock(text, _hour(text, parts), int(parts["minute"] or 0), int(parts["second"] or 0))
         + int((parts["fraction"] or "0").ljust(3, "0")[:3])
     )
     if parts["zone"]:
@@ -224,6 +229,41 @@ def read_free(text: str, zone: TimeZone | None) -> int:
                 f"you cannot pass in a date/time string with time zone information ('{text}') "
                 "together with a timezone argument",
             )
-        name = parts["zone"].upper() if parts["zone"] in ("z",) else parts["zone"]
-        return time_zone(name).instant(local)
+        return _named_zone(text, parts["zone"]).instant(local)
     return (zone or UTC_ZONE).instant(local)
+
+
+def _free_day(text: str) -> tuple[int, str]:
+    """Return the day that a text begins with, and what follows it."""
+    text = text.lstrip()
+    iso = _ISO_DAY.match(text)
+    loose = leading_day(text)
+    if loose is not None and (iso is None or loose.end >= iso.end()):
+        return loose.days, text[loose.end :]
+    if iso is None:
+        raise _failure(text, "an unexpected character or an incomplete date was found")
+    parts = iso.groupdict()
+    month = parts["month"] or parts["month2"] or parts["month3"]
+    day = parts["day"] or parts["day2"] or parts["day3"] or "1"
+    return _checked_day(text, int(parts["year"]), int(month), int(day)), text[iso.end() :]
+
+
+def _hour(text: str, parts: dict[str, str | None]) -> int:
+    hour = int(parts["hour"] or 0)
+    if parts["half"] is None:
+        return hour
+    if not 1 <= hour <= 12:
+        raise _failure(text, "unexpected character")
+    return hour % 12 + (12 if parts["half"] in "Pp" else 0)
+
+
+def _named_zone(text: str, name: str) -> TimeZone:
+    if name[0] in "+-":
+        sign, digits = name[0], name[1:].replace(":", "")
+        hours, minutes = (digits[:2], digits[2:]) if len(digits) > 2 else (digits, "0")
+        return time_zone(f"{sign}{int(hours):02d}:{int(minutes):02d}")
+    if name in ABBREVIATIONS:
+        return time_zone(ABBREVIATIONS[name])
+    if name.upper() not in ("Z", "UTC", "GMT"):
+        raise _failure(text, "the timezone could not be found in the database")
+    return time_zone(name.upper())

@@ -153,8 +153,6 @@ def date_from_string(
 def _field(
     name: str,
     value: Any,
-    least: int | None = None,
-    most: int | None = None,
     *,
     wide: bool = False,
 ) -> int | None:
@@ -165,11 +163,6 @@ def _field(
     if number is None:
         raise CommandFailure(
             40515, f"'{name}' must evaluate to an integer, found {type_name(value)}"
-        )
-    if (least is not None and number < least) or (most is not None and number > most):
-        raise CommandFailure(
-            31095 if name == "isoWeekYear" else 40523,
-            f"'{name}' must evaluate to an integer in the range {least} to {most}, found {number}",
         )
     if not wide and not -32768 <= number <= 32767:
         raise CommandFailure(
@@ -182,8 +175,7 @@ def _fields(*given: tuple[str, Any]) -> list[int] | None:
     """Return parts, None as soon as one is null: what is after it is not looked at."""
     found = []
     for name, value in given:
-        most = 9999 if name in ("year", "isoWeekYear") else None
-        number = _field(name, value, most and 1, most, wide=name in ("second", "millisecond"))
+        number = _field(name, value, wide=name in ("second", "millisecond"))
         if number is None:
             return None
         found.append(number)
@@ -220,6 +212,11 @@ def date_from_parts(
     if day_parts is None:
         return None
     first, second_part, third = day_parts
+    if not 1 <= first <= 9999:
+        name, code = ("isoWeekYear", 31095) if year is False else ("year", 40523)
+        raise CommandFailure(
+            code, f"'{name}' must evaluate to an integer in the range 1 to 9999, found {first}"
+        )
     if year is not False:
         carry, month_index = divmod(second_part - 1, 12)
         days = days_from_civil(first + carry, month_index + 1, 1) + third - 1
@@ -363,7 +360,10 @@ def date_diff(
     week_start = _weekday(startOfWeek) if unit == "week" else 6
     zone = _zone(timezone) or UTC_ZONE
     start, end = milliseconds(startDate, code=5166307), milliseconds(endDate, code=5166307)
-    return Int64(date_math.difference(start, end, unit, zone, week_start))
+    boundaries = date_math.difference(start, end, unit, zone, week_start)
+    if not -(2**63) <= boundaries < 2**63:
+        raise CommandFailure(5166308, "dateDiff overflowed")
+    return Int64(boundaries)
 
 
 def date_trunc(
@@ -377,9 +377,11 @@ def date_trunc(
     """``$dateTrunc``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/dateTrunc/."""
     if any(is_nullish(value) for value in (date, unit, binSize, timezone)):
         return None
-    unit = _unit("$dateTrunc", unit)
     if unit == "week" and is_nullish(startOfWeek):
         return None
+    zone = _zone(timezone) or UTC_ZONE
+    instant = milliseconds(date, code=5439012)
+    unit = _unit("$dateTrunc", unit)
     size = whole64(binSize)
     if size is None:
         raise CommandFailure(
@@ -391,8 +393,6 @@ def date_trunc(
             5439018, f"$dateTrunc requires 'binSize' to be greater than 0, but got {size}"
         )
     week_start = _weekday(startOfWeek) if unit == "week" else 6
-    zone = _zone(timezone) or UTC_ZONE
-    instant = milliseconds(date, code=5439012)
     if unit in _BY_CALENDAR and size > _LARGEST_BIN:
         raise CommandFailure(5439006, "dateTrunc unsupported binSize value")
     if unit not in _BY_CALENDAR and size * date_math.MILLISECONDS[unit] >= 2**63:
