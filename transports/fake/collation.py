@@ -1,75 +1,55 @@
 """Collation: how strings compare when a command asks for the rules of a language.
 
-The server asks ICU; this follows the Unicode Collation Algorithm in what Python knows without it:
-letters by their base, then accents, then case; punctuation before digits before letters. The
-special rules of languages are not known: a locale whose alphabet has any is refused.
+The server asks ICU; this follows the Unicode Collation Algorithm over the order of characters in
+`collation_order` and the letters of languages in `collation_tailoring`.
 
 Spec: https://www.mongodb.com/docs/manual/reference/collation/
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
-from transports.fake.errors import BAD_VALUE, TYPE_MISMATCH, CommandFailure, unsupported
-
-PLAIN_LOCALES: Final = frozenset(
-    {
-        *("root", "en", "en_US", "en_GB", "en_AU", "en_CA", "en_US_POSIX"),
-        *("de", "de_DE", "de_AT", "fr", "fr_FR", "it", "it_IT", "nl"),
-        *("pt", "pt_BR", "pt_PT", "id", "ga", "ms", "sw", "zu"),
-    }
+from transports.fake.collation_order import (
+    COMMON,
+    DIGIT,
+    LIGATURE,
+    LIKE,
+    PUNCTUATION,
+    SPACE,
+    Primary,
+    expansion,
+    is_mark,
+    like,
+    mark_weight,
+    primary,
 )
-_OPTIONS: Final = {
-    "locale": str,
-    "caseLevel": bool,
-    "caseFirst": str,
-    "strength": None,
-    "numericOrdering": bool,
-    "alternate": str,
-    "maxVariable": str,
-    "backwards": bool,
-    "normalization": bool,
-    "version": str,
-}
-_CHOICES: Final = {
-    "caseFirst": ("off", "upper", "lower"),
-    "alternate": ("non-ignorable", "shifted"),
-    "maxVariable": ("punct", "space"),
-}
-_DIGITS: Final = re.compile(r"(\d+)")
-# The order of groups of characters in the root collation.
-_GROUPS: Final = {"Z": 0, "C": 0, "P": 1, "S": 2, "N": 3, "L": 4, "M": 5}
-# The order of ASCII punctuation and symbols in the root collation, which is not their code's.
-_ASCII: Final = {char: place for place, char in enumerate("_-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$")}
-# Letters that are two in the root collation, or stand at another one.
-_EXPANSIONS: Final = {
-    "ß": "ss",
-    "æ": "ae",
-    "œ": "oe",
-    "ø": "o",
-    "đ": "d",
-    "ł": "l",
-    "þ": "th",
-    "ı": "i",
-}
+from transports.fake.collation_tailoring import DEFAULTS, tailoring_of
+
+VERSION: Final = "57.1"
+"""The version of the rules, as the server names it."""
+_LOWER_CASE, _MIXED_CASE, _UPPER_CASE = range(3)
+# Weights of the third level: a letter, one for compatibility, their capitals; then the language's.
+_COMPATIBLE: Final = 1
+_CAPITAL: Final = 2
+_NEXT: Final = 64
 
 
-# The order of the common accents in the root collation, which is not their code's.
-_ACCENTS: Final = {
-    accent: place
-    for place, accent in enumerate(
-        "\u0301\u0300\u0306\u0302\u030c\u030a\u0308\u030b\u0303\u0307\u0328\u0327\u0304"
-    )
-}
+_tailoring = lru_cache(maxsize=None)(tailoring_of)
 
 
-def _accent_key(accents: str) -> tuple[tuple[int, str], ...]:
-    return tuple((_ACCENTS.get(accent, len(_ACCENTS)), accent) for accent in accents)
+@dataclass(frozen=True, slots=True)
+class Element:
+    """What one letter or mark weighs; a mark has no primary weight."""
+
+    primary: Primary | None
+    secondary: int
+    tertiary: int = 0
+    case: int = _LOWER_CASE
 
 
 class Collation:
@@ -80,18 +60,20 @@ class Collation:
     """
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
+        spec = {**DEFAULTS.get(spec["locale"], {}), **spec}
         self.spec: dict[str, Any] = {
             "locale": spec["locale"],
             "caseLevel": spec.get("caseLevel", False),
             "caseFirst": spec.get("caseFirst", "off"),
-            "strength": int(spec.get("strength", 3)),
+            "strength": spec.get("strength", 3),
             "numericOrdering": spec.get("numericOrdering", False),
             "alternate": spec.get("alternate", "non-ignorable"),
             "maxVariable": spec.get("maxVariable", "punct"),
             "normalization": spec.get("normalization", False),
             "backwards": spec.get("backwards", False),
-            "version": "57.1",
+            "version": VERSION,
         }
+        self._tailoring = _tailoring(str(spec["locale"]))
         self._key = lru_cache(maxsize=4096)(self._compute)
 
     def __eq__(self, other: object) -> bool:
@@ -106,97 +88,146 @@ class Collation:
 
     def _compute(self, text: str) -> Hashable:
         spec = self.spec
-        strength = spec["strength"]
-        letters: list[Hashable] = []
-        accents: list[str] = []
-        cases: list[int] = []
         decomposed = unicodedata.normalize("NFD", text)
-        pieces = _DIGITS.split(decomposed) if spec["numericOrdering"] else [decomposed]
-        for piece in pieces:
-            if spec["numericOrdering"] and piece.isdigit():
-                letters.append((3, int(piece)))
-                accents.append("")
-                cases.append(0)
-            else:
-                self._add(piece, letters, accents, cases)
-        if spec["backwards"]:
-            accents.reverse()
-        if spec["caseFirst"] == "upper":
-            cases = [-case for case in cases]
-        levels: list[Hashable] = [tuple(letters)]
+        variable = -1
+        if spec["alternate"] == "shifted":
+            variable = PUNCTUATION if spec["maxVariable"] == "punct" else SPACE
+        kept, fourth = _shift(self._elements(decomposed), variable)
+        strength = spec["strength"]
+        upper_first = spec["caseFirst"] == "upper"
+        letters = [element for element in kept if element.primary is not None]
+        levels: list[Hashable] = [tuple(element.primary for element in letters)]
         if strength >= 2:
-            levels.append(tuple(_accent_key(accent) for accent in accents))
-        if strength >= 3 or spec["caseLevel"]:
-            levels.append(tuple(cases))
-        if strength >= 4 and spec["alternate"] == "shifted":
-            levels.append(text)
+            seconds = [element.secondary for element in kept]
+            levels.append(tuple(reversed(seconds) if spec["backwards"] else seconds))
+        if spec["caseLevel"]:
+            levels.append(tuple(_case(element, upper_first) for element in letters))
+        if strength >= 3:
+            first = spec["caseFirst"] != "off"
+            levels.append(tuple((_case(e, upper_first) if first else 0, e.tertiary) for e in kept))
+        if strength >= 4 and variable >= 0:
+            levels.append(fourth)
         if strength >= 5:
             levels.append(decomposed)
         return tuple(levels)
 
-    def _add(
-        self, piece: str, letters: list[Hashable], accents: list[str], cases: list[int]
-    ) -> None:
-        for char in piece:
-            if unicodedata.combining(char):
-                if accents:
-                    accents[-1] += char
+    def _elements(self, text: str) -> Iterator[Element]:
+        """Yield the elements of a decomposed text."""
+        place = 0
+        numeric = self.spec["numericOrdering"]
+        while place < len(text):
+            if numeric and text[place].isdecimal():
+                end = place
+                while end < len(text) and text[end].isdecimal():
+                    end += 1
+                yield Element((DIGIT + 0.5, float(int(text[place:end]))), COMMON)
+                place = end
                 continue
-            group = unicodedata.category(char)[0]
-            if self._ignores(char, group):
+            length = self._tailored_length(text, place)
+            if length:
+                yield from self._tailored(text[place : place + length])
+                place += length
                 continue
-            folded = char.casefold() if char not in _EXPANSIONS else char
-            for base in _EXPANSIONS.get(folded, folded):
-                letters.append((_GROUPS[group], _ASCII.get(base, 100 + ord(base))))
-                accents.append(folded if folded in _EXPANSIONS else "")
-                cases.append(int(char != char.lower()))
+            yield from map(self._placed, _root_elements(text[place]))
+            place += 1
 
-    def _ignores(self, char: str, group: str) -> bool:
-        if group == "C" and char not in "\t\n\x0b\f\r":
-            return True
-        if self.spec["alternate"] != "shifted":
-            return False
-        return group == "Z" or (group == "P" and self.spec["maxVariable"] == "punct")
+    def _placed(self, element: Element) -> Element:
+        """Return an element with the language's own script before all others."""
+        own = self._tailoring.script
+        if own is None or element.primary is None or element.primary[0] != own:
+            return element
+        return replace(element, primary=(DIGIT + 0.75, *element.primary[1:]))
 
+    def _tailored_length(self, text: str, place: int) -> int:
+        first = self._lower(text[place])
+        for length in self._tailoring.starts.get(first, ()):
+            part = "".join(self._lower(char) for char in text[place : place + length])
+            if part in self._tailoring.letters:
+                return length
+        return 0
 
-def _check(spec: Mapping[str, Any]) -> None:
-    for name, value in spec.items():
-        if name not in _OPTIONS:
-            raise CommandFailure(40415, f"BSON field 'collation.{name}' is an unknown field.")
-        kind = _OPTIONS[name]
-        if kind is not None and type(value) is not kind:
-            raise CommandFailure(
-                TYPE_MISMATCH,
-                f"BSON field 'collation.{name}' is the wrong type '{type(value).__name__}'",
-            )
-        if name in _CHOICES and value not in _CHOICES[name]:
-            raise CommandFailure(
-                BAD_VALUE,
-                f"Enumeration value '{value}' for field 'collation.{name}' is not a valid value.",
-            )
-    if "locale" not in spec:
-        raise CommandFailure(40414, "BSON field 'collation.locale' is missing but a required field")
-    strength = spec.get("strength", 3)
-    if strength == 0:
-        raise CommandFailure(BAD_VALUE, "Enumeration value '0' for field 'collation.strength'")
-    if type(strength) is bool or float(str(strength)) not in (1, 2, 3, 4, 5):
-        raise CommandFailure(
-            51024, f"BSON field 'strength' value must be >= 1 and <= 5, actual value '{strength}'"
+    def _tailored(self, part: str) -> tuple[Element, ...]:
+        weight = self._tailoring.letters["".join(self._lower(char) for char in part)]
+        capitals = [char != self._lower(char) for char in part if not is_mark(char)]
+        bits = sum(capital << place for place, capital in enumerate(reversed(capitals)))
+        case = _MIXED_CASE if any(capitals) else _LOWER_CASE
+        element = Element(
+            weight.primary,
+            weight.secondary,
+            weight.tertiary * _NEXT + bits * _CAPITAL,
+            _UPPER_CASE if all(capitals) else case,
         )
+        return (self._placed(element),) * weight.times
+
+    def _lower(self, char: str) -> str:
+        if char == "I" and self._tailoring.dotless:
+            return "ı"
+        lowered = char.lower()
+        return lowered if len(lowered) == 1 else char
 
 
-def compile_collation(spec: Mapping[str, Any] | None) -> Collation | None:
-    """Return the collation, or None for binary comparison (``locale: "simple"``, no document).
+def _case(element: Element, upper_first: bool) -> int:
+    if element.primary is None:
+        return 0
+    return -element.case if upper_first else element.case
 
-    Raises:
-        CommandFailure: 40414, 40415, 14 or 2 for a bad document, 238 for a locale whose order
-            the fake does not know.
+
+@lru_cache(maxsize=8192)
+def _root_elements(char: str) -> tuple[Element, ...]:
+    """Return the elements of a character of a decomposed text."""
+    if is_mark(char):
+        return (Element(None, mark_weight(char)),)
+    lowered = char.lower() if len(char.lower()) == 1 else char
+    capital = lowered != char
+    tertiary = _CAPITAL if capital else 0
+    case = _UPPER_CASE if capital else _LOWER_CASE
+    parts = expansion(lowered)
+    if parts == lowered:
+        compatible = unicodedata.normalize("NFKD", lowered)
+        if compatible != lowered and unicodedata.category(char)[0] in "LN":
+            found = [each for part in compatible for each in _root_elements(part)]
+            return tuple(
+                replace(each, tertiary=each.tertiary | tertiary | _COMPATIBLE, case=case)
+                for each in found
+            )
+        weight = primary(lowered)
+        if like(lowered) != lowered:
+            tertiary = _CAPITAL | _COMPATIBLE
+        return () if weight is None else (Element(weight, COMMON, tertiary, case),)
+    elements: list[Element] = []
+    for part in parts:
+        if part == LIGATURE:
+            elements[-1] = replace(elements[-1], secondary=LIKE)
+        else:
+            elements += _root_elements(part)
+    return tuple(
+        replace(each, tertiary=tertiary, case=case) if each.primary is not None else each
+        for each in elements
+    )
+
+
+_NOT_VARIABLE: Final = (1e9,)
+
+
+def _shift(elements: Iterator[Element], variable: int) -> tuple[list[Element], tuple[Primary, ...]]:
+    """Return the elements that are not ignored, and the weights of the fourth level.
+
+    Args:
+        elements: of a text.
+        variable: the last group of characters that is ignored; -1 for none.
     """
-    if not spec:
-        return None
-    _check(spec)
-    if spec["locale"] == "simple":
-        return None
-    if spec["locale"] not in PLAIN_LOCALES:
-        raise unsupported(f"the collation of the locale {spec['locale']!r}")
-    return Collation(spec)
+    kept: list[Element] = []
+    fourth: list[Primary] = []
+    ignoring = False
+    for element in elements:
+        if element.primary is None:
+            if not ignoring:
+                kept.append(element)
+            continue
+        ignoring = element.primary[0] <= variable
+        if ignoring:
+            fourth.append(element.primary)
+        else:
+            kept.append(element)
+            fourth.append(_NOT_VARIABLE)
+    return kept, tuple(fourth)

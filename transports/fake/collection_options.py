@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bson import Int64
 
-from transports.fake.collation import compile_collation
+from transports.fake.collation_spec import compile_collation
 from transports.fake.commands.registry import check_fields, missing_field
 from transports.fake.errors import BAD_VALUE, INVALID_OPTIONS, CommandFailure
 from transports.fake.matcher import compile_filter
@@ -63,7 +63,10 @@ def checked_options(command: Document) -> Document:
             "'clusteredIndex' option is specified"
         )
     if "collation" in options:
-        collation = compile_collation(options["collation"])
+        given = options["collation"]
+        if type(given) is dict:  # here a language's own caseFirst does not count
+            given = {"caseFirst": "off", **given}
+        collation = compile_collation(given)
         if collation is None:
             del options["collation"]
         else:

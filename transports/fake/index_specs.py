@@ -5,13 +5,13 @@ Spec: https://www.mongodb.com/docs/manual/reference/command/createIndexes/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bson import Int64, Regex
 
 from transports.fake.bson_text import render, render_document
-from transports.fake.collation import compile_collation
+from transports.fake.collation_spec import compile_collation
 from transports.fake.errors import (
     BAD_VALUE,
     CANNOT_CREATE_INDEX,
@@ -113,6 +113,7 @@ def _error(spec: Document, reason: str, code: int = CANNOT_CREATE_INDEX) -> Comm
 
 
 def _check_shape(spec: Document) -> None:
+    """Check the fields one by one, in the order in which they are given, as the server does."""
     for field in spec:
         if field not in _KNOWN:
             raise _error(
@@ -121,58 +122,55 @@ def _check_shape(spec: Document) -> None:
                 f"{render_document(spec)}",
                 _INVALID_OPTION,
             )
-    key = spec.get("key")
-    if key is None:
-        raise _error(
-            spec,
-            "The 'key' field is a required property of an index specification",
-            FAILED_TO_PARSE,
-        )
-    if type(key) is not dict:
-        raise _error(
-            spec,
-            f"The field 'key' must be an object, but got {bson_type(key)[1]}",
-            TYPE_MISMATCH,
-        )
-    if "name" not in spec:
-        raise _error(
-            spec,
-            "The 'name' field is a required property of an index specification",
-            FAILED_TO_PARSE,
-        )
-    _check_key(spec, key)
-    if type(spec["name"]) is not str:
-        raise _error(
-            spec,
-            f"The field 'name' must be a string, but got {bson_type(spec['name'])[1]}",
-            TYPE_MISMATCH,
-        )
+    for field, value in spec.items():
+        if field in _FLAGS:
+            _check_flag(spec, field)
+        elif field in _CHECKS:
+            _CHECKS[field](spec, value)
+    for field in ("key", "name"):
+        if field not in spec:
+            raise _error(
+                spec,
+                f"The '{field}' field is a required property of an index specification",
+                FAILED_TO_PARSE,
+            )
     if spec["name"] == "":
         raise _error({**spec, "v": 2}, "index name cannot be empty")
-    for flag in _FLAGS:
-        if flag == "hidden" and type(spec.get(flag, False)) is not bool:
-            raise _error(
-                spec,
-                f"The field 'hidden' must be a bool, but got {bson_type(spec[flag])[1]}",
-                TYPE_MISMATCH,
-            )
-        if flag in spec and type(spec[flag]) is not bool and not is_number(spec[flag]):
-            raise _error(
-                spec,
-                f"The field '{flag} has value {flag}: {render(spec[flag])}, which is not "
-                "convertible to bool",
-                TYPE_MISMATCH,
-            )
-    version = spec.get("v", 2)
+    _check_wildcard(spec)
+
+
+def _check_flag(spec: Document, flag: str) -> None:
+    if flag == "hidden" and type(spec[flag]) is not bool:
+        raise _error(
+            spec,
+            f"The field 'hidden' must be a bool, but got {bson_type(spec[flag])[1]}",
+            TYPE_MISMATCH,
+        )
+    if type(spec[flag]) is not bool and not is_number(spec[flag]):
+        raise _error(
+            spec,
+            f"The field '{flag} has value {flag}: {render(spec[flag])}, which is not "
+            "convertible to bool",
+            TYPE_MISMATCH,
+        )
+
+
+def _check_name(spec: Document, name: Any) -> None:
+    if type(name) is not str:
+        raise _error(
+            spec,
+            f"The field 'name' must be a string, but got {bson_type(name)[1]}",
+            TYPE_MISMATCH,
+        )
+
+
+def _check_version(spec: Document, version: Any) -> None:
     if not is_number(version):
         raise _error(
             spec,
             f"The field 'v' must be a number, but got {bson_type(version)[1]}",
             TYPE_MISMATCH,
         )
-    if spec.get("collation") == {}:
-        raise _error(spec, "The field 'collation' cannot be an empty object.", BAD_VALUE)
-    _check_filter(spec)
     if whole(version) is None:
         raise _error(
             spec,
@@ -187,7 +185,24 @@ def _check_shape(spec: Document) -> None:
         )
 
 
-def _check_key(spec: Document, key: Document) -> None:
+def _check_collation(spec: Document, collation: Any) -> None:
+    if type(collation) is not dict:
+        raise _error(
+            spec,
+            f"The field 'collation' must be an object, but got {bson_type(collation)[1]}",
+            TYPE_MISMATCH,
+        )
+    if not collation:
+        raise _error(spec, "The field 'collation' cannot be an empty object.", BAD_VALUE)
+
+
+def _check_key(spec: Document, key: Any) -> None:
+    if type(key) is not dict:
+        raise _error(
+            spec,
+            f"The field 'key' must be an object, but got {bson_type(key)[1]}",
+            TYPE_MISMATCH,
+        )
     if not key:
         raise _error(spec, "Index keys cannot be empty.")
     for field, kind in key.items():
@@ -205,9 +220,10 @@ def _check_key(spec: Document, key: Document) -> None:
         parts = field.split(".")
         if any(not part for part in parts):
             raise _error(spec, "Index keys cannot contain an empty field.")
+        wildcard = parts[-1] == "$**" and (is_number(kind) or kind == "text")
         if any(
-            part.startswith("$") and part != "$**" and part not in ("$id", "$ref", "$db")
-            for part in parts
+            part.startswith("$") and part not in ("$id", "$ref", "$db")
+            for part in (parts[:-1] if wildcard else parts)
         ):
             raise _error(
                 spec, "Index key contains an illegal field name: field name starts with '$'."
@@ -287,9 +303,33 @@ def _check_text(spec: Document) -> None:
         raise _error({**spec, "v": 2}, "default_language is not valid")
 
 
-def _check_filter(spec: Document) -> None:
+def _check_wildcard(spec: Document) -> None:
+    """Refuse what an index of ``$**`` cannot be."""
+    key: Document = spec["key"]
+    kinds = [kind for field, kind in key.items() if field.split(".")[-1] == "$**"]
+    if not kinds or "text" in kinds:
+        return
+    if len(key) > 1:
+        raise _error(spec, "wildcard indexes do not allow compounding")
+    if type(kinds[0]) is not str and as_decimal(kinds[0]) < 0:
+        raise _error(spec, "A numeric value in a $** index key pattern must be positive.")
+    if as_decimal(spec.get("v", 2)) == 1:
+        raise _error(
+            spec,
+            f"bad index key pattern {render_document(key)}: 'wildcard' index plugin is not allowed "
+            "with index version v:1",
+        )
+    for option in ("sparse", "unique"):
+        if spec.get(option):
+            raise _error(
+                {**spec, "v": 2}, f"Index type 'wildcard' does not support the {option} option"
+            )
+    if "expireAfterSeconds" in spec:
+        raise _error({**spec, "v": 2}, "Index type 'wildcard' cannot be a TTL index")
+
+
+def _check_filter(spec: Document, expression: Any) -> None:
     """Refuse a ``partialFilterExpression`` that is no filter."""
-    expression = spec.get("partialFilterExpression")
     if type(expression) is dict:
         try:
             compile_filter(expression, banned=SPECIAL_FEATURES)
@@ -322,6 +362,11 @@ def _unsupported_operator(expression: Any) -> str | None:
                 continue
             if type(value) is Regex and not name.startswith("$"):
                 return f"{name} regex {render(value)}"
+            if name == "$all" and type(value) is list:
+                found = _unsupported_all(value)
+                if found is not None:
+                    return found
+                continue
             if name.startswith("$") and name not in _PARTIAL_OPERATORS:
                 return str(name)
             if name == "$exists" and not value:
@@ -337,9 +382,21 @@ def _unsupported_operator(expression: Any) -> str | None:
     return None
 
 
+def _unsupported_all(values: list[Any]) -> str | None:
+    """Look at the ``$and`` of equalities that an ``$all`` is short for."""
+    if not values:
+        return "$alwaysFalse"
+    for value in values:
+        if type(value) is Regex:
+            return f"regex {render(value)}"
+        if type(value) is dict and "$elemMatch" in value:
+            return "$elemMatch"
+    return None
+
+
 def _stored(collection: Collection, spec: Document) -> Document:
     """Return the specification as the server stores it: version first, defaults filled in."""
-    stored: Document = {"v": int(spec.get("v", 2))}
+    stored: Document = {"v": int(as_decimal(spec.get("v", 2)))}
     for field, value in spec.items():
         if field in ("v", "ns"):
             continue
@@ -393,6 +450,15 @@ def _integer(value: Any) -> Any:
     if type(value) is float:
         return int(value)
     return value if type(value) in (int, Int64) else int(value.to_decimal())
+
+
+_CHECKS: Final[Mapping[str, Callable[[Document, Any], None]]] = {
+    "key": _check_key,
+    "name": _check_name,
+    "v": _check_version,
+    "collation": _check_collation,
+    "partialFilterExpression": _check_filter,
+}
 
 
 def check_together(indexes: Mapping[str, Index], specs: list[Document], *, empty: bool) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from transports.fake.bson_text import render
-from transports.fake.collation import Collation, compile_collation
+from transports.fake.collation import Collation
+from transports.fake.collation_spec import compile_collation
 from transports.fake.errors import DUPLICATE_KEY, CommandFailure
 from transports.fake.geo.index_keys import geo_check
 from transports.fake.index_order import Order
@@ -23,6 +24,7 @@ from transports.fake.values import MISSING, Document, hash_key
 
 _CANNOT_INDEX_PARALLEL_ARRAYS: Final = 171
 _HASHED_ARRAY: Final = 16766
+_AMBIGUOUS_FIELD: Final = 16746
 _EMPTY_ARRAY: Final = ("empty array",)
 _DONE: Final[tuple[str, ...]] = ()
 
@@ -251,6 +253,13 @@ def _walk(node: Any, path: tuple[str, ...]) -> tuple[Any, tuple[str, ...], str]:
     for depth, part in enumerate(path):
         if type(node) is list and depth:
             if part.isdecimal() and int(part) < len(node):
+                if any(type(element) is dict and part in element for element in node):
+                    raise CommandFailure(
+                        _AMBIGUOUS_FIELD,
+                        "Ambiguous field name found in array (do not use numeric field names in "
+                        f"embedded elements in an array), field: '{part}' for array: "
+                        f"{render(node)}",
+                    )
                 node = node[int(part)]
                 continue
             return node, path[depth:], name

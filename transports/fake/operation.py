@@ -15,7 +15,8 @@ from bson import DatetimeMS
 
 from transports.endpoint.backend import Client
 from transports.fake.clock import as_integer
-from transports.fake.collation import Collation, compile_collation
+from transports.fake.collation import Collation
+from transports.fake.collation_spec import compile_collation
 from transports.fake.errors import CommandFailure
 from transports.fake.expressions.compiler import compile_expression
 from transports.fake.namespaces import check_creatable, check_writable

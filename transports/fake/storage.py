@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import bson
 
 from transports.fake.clock import Clock
-from transports.fake.collation import Collation, compile_collation
+from transports.fake.collation import Collation
+from transports.fake.collation_spec import compile_collation
 from transports.fake.indexes import Index, Key
 from transports.fake.matcher import Matcher, compile_filter
 from transports.fake.namespaces import Namespace
@@ -330,13 +331,18 @@ class Collection:
         Raises:
             CommandFailure: 11000 if it is unique and the documents are not, 171, …
         """
+        twice: list[tuple[Any, ...]] = []
         for record, document in self.records.items():
             keys = index.keys(document)
             if index.unique:
-                for key, values in keys:
-                    if any(other != record for other in index.records(key)):
-                        raise index.duplicate_key(self.namespace, values)
+                twice += [
+                    values
+                    for key, values in keys
+                    if any(other != record for other in index.records(key))
+                ]
             index.add(keys, record)
+        if twice:  # a server's build sorts the keys before it looks
+            raise index.duplicate_key(self.namespace, min(twice, key=index.order.position))
         self.indexes[index.name] = index
         self.created = self.store.clock.latest
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from transports.fake import failpoints, matcher, matcher_operators, matcher_schema
-from transports.fake.collation import PLAIN_LOCALES
+from transports.fake.collation_spec import PLAIN_LOCALES
 from transports.fake.commands import all_commands
 from transports.fake.commands.find import UNSUPPORTED_OPTIONS
 from transports.fake.commands.registry import COMMANDS

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from transports.fake.collation import compile_collation
+from transports.fake.collation_spec import compile_collation
 from transports.fake.commands.registry import command, non_negative
 from transports.fake.errors import (
     BAD_VALUE,

@@ -26,7 +26,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from transports.fake.collation import compile_collation
+from transports.fake.collation_spec import compile_collation
 from transports.fake.errors import CommandFailure
 from transports.fake.matcher import compile_filter
 from transports.fake.pipeline import compile_pipeline

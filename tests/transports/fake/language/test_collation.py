@@ -9,3 +9,8 @@ from typing import Any
 def test_collations(case: Any, agree: Callable[[Any], None]) -> None:
     """Sorts, filters and groups under collations; bad ones refused."""
     agree(case)
+
+
+def test_languages(case: Any, agree: Callable[[Any], None]) -> None:
+    """Words of every language that is known, and characters at every strength."""
+    agree(case)
