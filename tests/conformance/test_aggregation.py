@@ -312,7 +312,6 @@ async def test_database_aggregation_over_documents(db: Connection) -> None:
     assert await cursor.to_list() == [{"_id": None, "sum": 3}]
 
 
-@pytest.mark.differs("fake", reason="the fake has no planner to explain")
 @pytest.mark.usefixtures("sales")
 async def test_explain_of_an_aggregation(db: Connection) -> None:
     reply = await db.database.command(

@@ -353,7 +353,6 @@ class Searchable(Document):
         name = "searchable"
 
 
-@pytest.mark.differs("fake", reason="the fake refuses $text so far")
 @pytest.mark.models([Searchable])
 async def test_text_search(db: Connection) -> None:
     await Searchable.insert_many(

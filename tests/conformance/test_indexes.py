@@ -247,7 +247,6 @@ async def test_hidden_index_is_not_used_by_hint(db: Connection) -> None:
     assert caught.value.code == 2
 
 
-@pytest.mark.differs("fake", reason="the fake refuses $text so far")
 async def test_text_index_scores(db: Connection) -> None:
     c = db.database["c"]
     await c.create_index([("title", "text"), ("body", "text")], weights={"title": 10})
