@@ -165,7 +165,7 @@ def truthy(value: Any) -> bool:
     """Tell what the server's ``trueValue`` says: 0, false, null and missing are false."""
     if value is None or value is MISSING or value is False:
         return False
-    return not (type(value) in NUMBER_TYPES and not is_nan(value) and float(_plain(value)) == 0)
+    return not (type(value) in NUMBER_TYPES and not is_nan(value) and _plain(value) == 0)
 
 
 def _plain(value: Any) -> Any:

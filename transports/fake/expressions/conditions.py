@@ -43,8 +43,9 @@ def truthy(value: Any) -> bool:
 def _comparison(name: str, decide: Callable[[int], Any]) -> Operator:
     def operator(operand: Any, scope: Scope) -> Expression:
         given = arguments(operand)
+        parts = [scope.compile(argument) for argument in given]
         check_count(name, len(given), 2, 2)
-        left, right = (scope.compile(argument) for argument in given)
+        left, right = parts
         collation = scope.collation
         return folded(
             lambda document, variables: decide(

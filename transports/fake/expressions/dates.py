@@ -354,12 +354,12 @@ def date_diff(
     """``$dateDiff``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/dateDiff/."""
     if any(is_nullish(value) for value in (startDate, endDate, unit, timezone)):
         return None
-    unit = _unit("$dateDiff", unit)
     if unit == "week" and is_nullish(startOfWeek):
         return None
-    week_start = _weekday(startOfWeek) if unit == "week" else 6
     zone = _zone(timezone) or UTC_ZONE
     start, end = milliseconds(startDate, code=5166307), milliseconds(endDate, code=5166307)
+    unit = _unit("$dateDiff", unit)
+    week_start = _weekday(startOfWeek) if unit == "week" else 6
     boundaries = date_math.difference(start, end, unit, zone, week_start)
     if not -(2**63) <= boundaries < 2**63:
         raise CommandFailure(5166308, "dateDiff overflowed")

@@ -196,8 +196,8 @@ def fixed(name: str, function: Callable[..., Any], least: int, most: int | None 
 
     def operator(operand: Any, scope: Scope) -> Expression:
         given = arguments(operand)
-        check_count(name, len(given), least, most)
         parts = [scope.compile(argument) for argument in given]
+        check_count(name, len(given), least, most)
         return folded(_apply(function, parts), parts)
 
     operator.__doc__ = function.__doc__

@@ -246,12 +246,14 @@ _WHITESPACE: Final = (
 
 def _trim(name: str, strip: Callable[[str, str], str]) -> Operator:
     def trim(*, input: Any, chars: Any = _WHITESPACE) -> Any:  # the operator's own name
-        if is_nullish(input) or is_nullish(chars):
+        if is_nullish(input):
             return None
         if type(input) is not str:
             raise CommandFailure(
                 50699, f"{name} requires its input to be a string, got {input!r} instead."
             )
+        if is_nullish(chars):
+            return None
         if type(chars) is not str:
             raise CommandFailure(
                 50700, f"{name} requires 'chars' to be a string, got {chars!r} instead."

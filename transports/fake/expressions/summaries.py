@@ -10,7 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
-from bson import Decimal128, Int64
+from bson import Decimal128
 
 from transports.fake.collation import Collation
 from transports.fake.expressions.numbers import DECIMAL, DoubleDouble, Sum, decimal_value, to_float
@@ -46,17 +46,12 @@ def average_of(result: Sum, count: int) -> Any:
     return result.as_float() / count
 
 
-def as_averaged(value: Any) -> Any:
-    """Return a number as an average takes it: integers are doubles, digits lost."""
-    return float(value) if type(value) is Int64 else value
-
-
 def average(values: list[Any], collation: Collation | None = None) -> Any:
     """``$avg``: https://www.mongodb.com/docs/manual/reference/operator/aggregation/avg/."""
     result, count = Sum(), 0
     for value in values:
         if type(value) in NUMBER_TYPES:
-            result.add(as_averaged(value))
+            result.add(value)
             count += 1
     return average_of(result, count)
 
