@@ -266,7 +266,9 @@ def _place(value: Any, digits: int, mode: str) -> Any:
     result_integer = int(_quantized(Decimal(int(value)), digits, mode))
     if not -(2**63) <= result_integer < 2**63:
         raise CommandFailure(51080, "invalid conversion from Decimal128 result in $round")
-    return integer(result_integer, wide=kind is Int64)
+    if kind is int:
+        return (result_integer + 2**31) % 2**32 - 2**31  # the server lets 32 bits overflow
+    return Int64(result_integer)
 
 
 def _quantized(number: Decimal, digits: int, mode: str) -> Decimal:
