@@ -234,6 +234,11 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
     DeleteQueryType = DeleteMany
     AggregationQueryType = AggregationQuery
 
+    if TYPE_CHECKING:
+
+        async def to_list(self, length: int | None = None) -> list[_T]:
+            """Return the documents, *length* of them at most."""
+
     def __aiter__(self) -> AsyncIterator[_T]:
         return self
 
