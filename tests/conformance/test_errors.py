@@ -143,7 +143,6 @@ async def test_text_search_needs_an_index(db: Connection, failure_of: FailureOf)
     assert (failure.code, failure.code_name) == (27, "IndexNotFound")
 
 
-@pytest.mark.differs("fake", reason="the fake knows few locales and refuses all others as such")
 async def test_unknown_locale_is_refused(db: Connection, failure_of: FailureOf) -> None:
     await _prepare(db)
     command = {"find": "c", "collation": {"locale": "xx-nope"}}
