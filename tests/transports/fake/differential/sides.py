@@ -48,7 +48,7 @@ class Fake:
         try:
             running.send(None)
         except StopIteration as end:
-            reply = bson.decode(end.value, _READING)
+            reply: dict[str, Any] = bson.decode(end.value, _READING)
             if DEFECT in reply.get("errmsg", ""):
                 reply["code"] = CRASH
             return reply
