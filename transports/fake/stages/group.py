@@ -9,8 +9,8 @@ import itertools
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, Final
 
-from transports.fake.errors import CommandFailure, unsupported
-from transports.fake.expressions.numbers import whole32
+from transports.fake.errors import CommandFailure
+from transports.fake.expressions.numbers import is_zero, whole32
 from transports.fake.expressions.scope import Constant, Expression, Variables
 from transports.fake.stages.accumulators import (
     Accumulation,
@@ -18,6 +18,7 @@ from transports.fake.stages.accumulators import (
     compile_accumulator,
 )
 from transports.fake.stages.context import Context, Run, Stage
+from transports.fake.stages.granularity import Rounder, rounder_of
 from transports.fake.values import (
     MISSING,
     NUMBER_TYPES,
@@ -291,8 +292,7 @@ def bucket_auto(spec: Any, context: Context) -> Stage:
         raise CommandFailure(
             40243, f"The $bucketAuto 'buckets' field must be greater than 0, but found: {buckets}"
         )
-    if "granularity" in spec:
-        raise unsupported("the option granularity of $bucketAuto")
+    rounder = rounder_of(spec["granularity"]) if "granularity" in spec else None
     output = spec.get("output", _DEFAULT_OUTPUT)
     output = _DEFAULT_OUTPUT if output == {} else output
     if type(output) is not dict:
@@ -306,14 +306,16 @@ def bucket_auto(spec: Any, context: Context) -> Stage:
         for document in documents:
             value = key_of(document, run.variables)
             value = None if value is MISSING else value
+            if rounder is not None:
+                rounder.up(value)  # refuses what is no number
             pairs.append((sort_key(value, collation), value, document))
         pairs.sort(key=lambda pair: pair[0])
-        for members, upper in _cut(pairs, buckets):
+        for members, lower, upper in _cut(pairs, buckets, rounder):
             running = [each.start(None, run.variables) for each in accumulations.values()]
             for _, _, document in members:
                 for accumulator, each in zip(running, accumulations.values(), strict=True):
                     accumulator.add(each.expression(document, run.variables))
-            yield _result({"min": members[0][1], "max": upper}, accumulations, running)
+            yield _result({"min": lower, "max": upper}, accumulations, running)
 
     return run
 
@@ -321,16 +323,28 @@ def bucket_auto(spec: Any, context: Context) -> Stage:
 Pair = tuple[tuple[int, Any], Any, Document]
 
 
-def _cut(pairs: list[Pair], buckets: int) -> Iterator[tuple[list[Pair], Any]]:
-    """Yield each bucket's members and its upper boundary; equal values stay together."""
+def _cut(
+    pairs: list[Pair], buckets: int, rounder: Rounder | None
+) -> Iterator[tuple[list[Pair], Any, Any]]:
+    """Yield each bucket's members and its boundaries; equal values stay together."""
     size = max(1, int(len(pairs) / buckets + 0.5))
     start = 0
+    lower = rounder.down(pairs[0][1]) if rounder is not None and pairs else None
     for number in range(buckets):
         if start >= len(pairs):
             return
         end = len(pairs) if number == buckets - 1 else min(start + size, len(pairs))
-        while end < len(pairs) and pairs[end][0] == pairs[end - 1][0]:
-            end += 1
-        upper = pairs[end][1] if end < len(pairs) else pairs[-1][1]
-        yield pairs[start:end], upper
+        if rounder is None:
+            while end < len(pairs) and pairs[end][0] == pairs[end - 1][0]:
+                end += 1
+            upper = pairs[end][1] if end < len(pairs) else pairs[-1][1]
+            yield pairs[start:end], pairs[start][1], upper
+        else:
+            upper = rounder.up(pairs[end - 1][1])
+            while end < len(pairs) and compare(upper, pairs[end][1]) > 0:
+                end += 1
+            if is_zero(upper) and end < len(pairs):
+                upper = rounder.down(pairs[end][1])
+            yield pairs[start:end], lower, upper
+            lower = upper
         start = end
