@@ -16,7 +16,7 @@ from bson import Decimal128
 
 from transports.fake.errors import CommandFailure
 from transports.fake.expressions.numbers import DECIMAL, is_zero, to_decimal
-from transports.fake.values import NUMBER_TYPES, bson_type, is_nan
+from transports.fake.values import NUMBER_TYPES, bson_type, integer, is_nan
 
 _R20: Final = (
     100,
@@ -179,19 +179,26 @@ def _power_above(value: Any) -> Any:
     if type(value) is Decimal128:
         return _decimal_power(value, lambda power, number: power > number)
     _, exponent = math.frexp(float(value))
-    return math.ldexp(1.0, exponent) if exponent <= 1023 else math.inf
+    return _power(exponent)
 
 
 def _power_below(value: Any) -> Any:
     if type(value) is Decimal128:
         return _decimal_power(value, lambda power, number: power * 2 >= number)
     fraction, exponent = math.frexp(float(value))
-    return math.ldexp(1.0, exponent - (2 if fraction == 0.5 else 1))
+    return _power(exponent - (2 if fraction == 0.5 else 1))
+
+
+def _power(exponent: int) -> Any:
+    """Return a power of two: whole numbers as long as they fit."""
+    if 0 <= exponent < 63:
+        return integer(1 << exponent)
+    return math.ldexp(1.0, exponent) if exponent <= 1023 else math.inf
 
 
 def _decimal_power(value: Decimal128, fits: Callable[[Decimal, Decimal], bool]) -> Decimal128:
     number = value.to_decimal()
     exponent = math.floor(math.log2(float(number))) - 2
-    while not fits(DECIMAL.power(Decimal(2), Decimal(exponent)), number):
+    while not fits(power := DECIMAL.power(Decimal(2), Decimal(exponent)), number):
         exponent += 1
-    return Decimal128(DECIMAL.power(Decimal(2), Decimal(exponent)))
+    return Decimal128(power.quantize(Decimal((0, (1,), power.adjusted() - 33)), context=DECIMAL))
