@@ -23,6 +23,7 @@ from transports.fake.operation import Operation
 from transports.fake.oplog import Change
 from transports.fake.pipeline import Pipeline, compile_pipeline
 from transports.fake.resume_tokens import Place, event_token, high_water_mark, parse_token
+from transports.fake.timeseries import refuse_time_series
 from transports.fake.values import Document
 
 NON_RESUMABLE: Final = "NonResumableChangeStreamError"
@@ -213,12 +214,9 @@ def _scope(operation: Operation, name: str, options: Document) -> Scope:
         )
     view = operation.find(name) if name else None
     if view is not None and (view.collection.is_view or view.collection.is_timeseries):
-        kind = "view" if view.collection.is_view else "time-series collection"
+        refuse_time_series(view.collection)
         raise CommandFailure(
-            166 if kind == "view" else INVALID_OPTIONS,
-            f"Namespace {view.collection.namespace} is a {kind}, not a collection"
-            if kind == "view"
-            else "$changeStream is not supported on a time-series collection",
+            166, f"Namespace {view.collection.namespace} is a view, not a collection"
         )
     return Scope(
         database=None if cluster else operation.database,

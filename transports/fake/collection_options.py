@@ -36,7 +36,7 @@ _KEPT: Final = (
 )
 _LEVELS: Final = ("off", "strict", "moderate")
 _ACTIONS: Final = ("error", "warn")
-_BUCKET_SPANS: Final = {"seconds": 3600, "minutes": 86_400, "hours": 2_592_000}
+BUCKET_SPANS: Final = {"seconds": 3600, "minutes": 86_400, "hours": 2_592_000}
 _CAPPED_UNIT: Final = 256
 
 
@@ -54,9 +54,18 @@ def checked_options(command: Document) -> Document:
         options.setdefault("pipeline", [])
     if "timeseries" in options:
         options["timeseries"] = _timeseries(options["timeseries"])
+        for other in ("capped", "validator", "validationLevel", "validationAction", "viewOn"):
+            if other in options:
+                raise _invalid(f"'timeseries' is not allowed with '{other}'")
     clustered = options.get("clusteredIndex")
     if clustered is not None and clustered is not False:
         options["clusteredIndex"] = _clustered(clustered)
+        if "size" in options:
+            raise CommandFailure(
+                6049200,
+                "'size' field for capped collections is not allowed on clustered collections. Did "
+                "you mean 'capped: true' with 'expireAfterSeconds'?",
+            )
     if "expireAfterSeconds" in options and not ({"timeseries", "clusteredIndex"} & options.keys()):
         raise _invalid(
             "'expireAfterSeconds' is only supported on time-series collections or when the "
@@ -91,6 +100,12 @@ def _check_capped(options: Document) -> None:
         if "size" not in options:
             raise _invalid("the 'size' field is required when 'capped' is true")
         size = int(options["size"])
+        if size < 1:
+            raise CommandFailure(
+                51024, f"BSON field 'size' value must be >= 1, actual value '{size}'"
+            )
+        if "max" in options and options["max"] <= 0:
+            options["max"] = 2**31 - 1
         options["size"] = -(-size // _CAPPED_UNIT) * _CAPPED_UNIT
         options["capped"] = True
     else:
@@ -116,22 +131,37 @@ def _timeseries(spec: Any) -> Document:
         ("timeField",),
     )
     granularity = spec.get("granularity", "seconds")
-    if granularity not in _BUCKET_SPANS:
+    if granularity not in BUCKET_SPANS:
         raise CommandFailure(
             BAD_VALUE,
             f"Enumeration value '{granularity}' for field 'create.timeseries.granularity' is not "
             "a valid value.",
         )
+    if "." in spec["timeField"]:
+        raise _invalid("'timeField' must be a top-level field and not contain a '.'")
+    if spec.get("metaField") == spec["timeField"]:
+        raise _invalid("'metaField' cannot be the same as 'timeField'")
+    if spec.get("metaField") == "_id":
+        raise _invalid("'metaField' cannot be \"_id\"")
+    span = BUCKET_SPANS[granularity]
+    if spec.get("bucketMaxSpanSeconds", span) != span:
+        raise CommandFailure(
+            5510500,
+            "Timeseries 'bucketMaxSpanSeconds' is not configurable to a value other than the "
+            f"default of {span} for the provided granularity",
+        )
     stored = {name: spec[name] for name in ("timeField", "metaField") if name in spec}
     stored["granularity"] = granularity
-    stored["bucketMaxSpanSeconds"] = spec.get("bucketMaxSpanSeconds", _BUCKET_SPANS[granularity])
+    stored["bucketMaxSpanSeconds"] = span
     return stored
 
 
 def _clustered(spec: Any) -> Document:
     if spec is True:
         raise CommandFailure(
-            INVALID_OPTIONS, "The clusteredIndex option must be an object with key and unique"
+            5979703,
+            "The 'clusteredIndex' legacy format {clusteredIndex: <bool>} is only supported for "
+            "specific internal collections and vice versa",
         )
     for name in ("key", "unique"):
         if name not in spec:
@@ -142,7 +172,7 @@ def _clustered(spec: Any) -> Document:
         )
     if not spec["unique"]:
         raise CommandFailure(
-            _INVALID_INDEX_OPTION, "The clusteredIndex option requires unique: true to be specified"
+            5979700, "The clusteredIndex option requires unique: true to be specified"
         )
     return {
         "v": int(spec.get("v", 2)),

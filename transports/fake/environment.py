@@ -27,6 +27,7 @@ from transports.fake.plan import nearest
 from transports.fake.sizes import check_built, check_inserted, check_updated, check_upserted
 from transports.fake.statistics import collection_statistics, index_statistics
 from transports.fake.storage import Collection, CollectionView
+from transports.fake.timeseries import refuse_time_series
 from transports.fake.values import Document, hash_key
 from transports.fake.wire import encode_reply
 from transports.fake.writes import insert_document, refuse_view, with_id
@@ -131,6 +132,7 @@ class OperationEnvironment:
         new = [with_id(document) for document in documents]
         existing = operation.find(collection, database)
         refuse_view(existing)
+        refuse_time_series(None if existing is None else existing.collection)
         check_writable(database, collection)
         target = None if existing is None else existing.collection
         store = operation.server.store

@@ -17,7 +17,7 @@ from transports.endpoint.backend import Client
 from transports.fake.clock import as_integer
 from transports.fake.collation import Collation
 from transports.fake.collation_spec import compile_collation
-from transports.fake.errors import CommandFailure
+from transports.fake.errors import CommandFailure, unsupported
 from transports.fake.expressions.compiler import compile_expression
 from transports.fake.namespaces import check_creatable, check_writable
 from transports.fake.oplog import Origin
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_BUCKETS: Final = "system.buckets."
 MAX_TIME_EXPIRED: Final = 50
 
 
@@ -122,11 +123,18 @@ class Operation:
         if self.transaction is not None:
             return self.transaction.find(name, collection)
         found = self.server.store.find(name, collection)
+        if found is None and collection.startswith(_BUCKETS):
+            self._refuse_buckets(name, collection)
         if found is not None and not found.is_view and "readConcern" in self.command:
             at = self.command["readConcern"].get("atClusterTime")
             if at is not None:
                 return PastCollection(found, as_integer(at))
         return found
+
+    def _refuse_buckets(self, database: str, collection: str) -> None:
+        measured = self.server.store.find(database, collection.removeprefix(_BUCKETS))
+        if measured is not None and measured.is_timeseries:
+            raise unsupported(f"{collection}: there are no buckets")
 
     def writable(self, collection: str, database: str | None = None) -> CollectionView:
         """Return a collection to write to, created if it does not exist.

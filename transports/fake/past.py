@@ -16,7 +16,7 @@ from transports.fake.clock import as_timestamp
 from transports.fake.errors import CommandFailure
 from transports.fake.indexes import Index
 from transports.fake.oplog import Origin
-from transports.fake.storage import Collection
+from transports.fake.storage import Collection, in_cluster
 from transports.fake.transactions import snapshot_unavailable
 from transports.fake.values import Document
 
@@ -54,6 +54,11 @@ class PastCollection:
 
     def scan(self) -> Iterator[tuple[int, Document]]:
         """Yield ``(record, document)`` in natural order."""
+        if "clusteredIndex" in self.collection.options:
+            return iter(in_cluster(self._stored()))
+        return self._stored()
+
+    def _stored(self) -> Iterator[tuple[int, Document]]:
         for record in sorted(self.base.records.keys() | self._past.keys()):
             document = self.get(record)
             if document is not None:

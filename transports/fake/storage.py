@@ -24,7 +24,7 @@ from transports.fake.matcher import Matcher, compile_filter
 from transports.fake.namespaces import Namespace
 from transports.fake.oplog import Change, Oplog, Origin
 from transports.fake.sizes import Received
-from transports.fake.values import Document
+from transports.fake.values import Document, sort_key
 from transports.fake.wire import CODEC
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ class WouldConflict(Exception):
     def __init__(self, holder: Transaction) -> None:
         super().__init__()
         self.holder = holder
+
+
+def in_cluster(stored: Iterable[tuple[int, Document]]) -> list[tuple[int, Document]]:
+    """Return the records of a clustered collection in natural order, which is that of ``_id``."""
+    return sorted(stored, key=lambda entry: sort_key(entry[1]["_id"]))
 
 
 class CollectionView(Protocol):
@@ -158,6 +163,8 @@ class Collection:
 
     def scan(self) -> Iterator[tuple[int, Document]]:
         """Yield ``(record, document)`` in natural order."""
+        if "clusteredIndex" in self.options:
+            return iter(in_cluster(self.records.items()))
         return iter(self.records.items())
 
     def get(self, record: int) -> Document | None:

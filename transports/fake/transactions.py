@@ -20,7 +20,7 @@ from transports.fake.errors import WRITE_CONFLICT, CommandFailure
 from transports.fake.indexes import Index, Key
 from transports.fake.namespaces import Namespace
 from transports.fake.oplog import Change, Origin
-from transports.fake.storage import Collection, Store, WouldConflict
+from transports.fake.storage import Collection, Store, WouldConflict, in_cluster
 from transports.fake.values import Document
 
 _SNAPSHOT_UNAVAILABLE: Final = 246
@@ -167,6 +167,11 @@ class TransactionCollection:
 
     def scan(self) -> Iterator[tuple[int, Document]]:
         """Yield ``(record, document)`` of the snapshot and the own writes, in natural order."""
+        if "clusteredIndex" in self.collection.options:
+            return iter(in_cluster(self._stored()))
+        return self._stored()
+
+    def _stored(self) -> Iterator[tuple[int, Document]]:
         self._follow()
         if not self.past and not self.own:
             yield from self.base.records.items()

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from transports.fake.errors import (
     FAILED_TO_PARSE,
-    INVALID_OPTIONS,
     TYPE_MISMATCH,
     CommandFailure,
 )
@@ -23,6 +22,7 @@ from transports.fake.sizes import check_upserted
 from transports.fake.sort import compile_sort
 from transports.fake.stages.table import SOURCES, STAGES, UNSUPPORTED
 from transports.fake.storage import CollectionView
+from transports.fake.timeseries import check_measured_update, measurement
 from transports.fake.update import Update, compile_update, seed_upsert
 from transports.fake.values import Document, bson_type
 from transports.fake.writes import insert_document, refuse_view, replace_document, with_id
@@ -156,9 +156,13 @@ class Updater:
             now=operation.now,
             banned=frozenset({"$expr"}) if statement.upsert else frozenset(),
         )
-        if self.view is not None and self.view.collection.is_timeseries and not statement.multi:
-            raise CommandFailure(
-                INVALID_OPTIONS, "Cannot perform a non-multi update on a time-series collection"
+        if self.view is not None and self.view.collection.is_timeseries:
+            check_measured_update(
+                self.view.collection,
+                statement.q,
+                statement.u,
+                multi=statement.multi,
+                upsert=statement.upsert,
             )
         return matcher, update
 
@@ -216,6 +220,8 @@ class Updater:
         updated: Updated,
     ) -> None:
         new = self.update.apply(document, match)
+        if new is not document and view.collection.is_timeseries:
+            new = measurement(view.collection, new)
         updated.matched += 1
         updated.before, updated.after = document, new
         if new is not document:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from bson import DatetimeMS, ObjectId, Regex
+from bson import ObjectId, Regex
 from bson.timestamp import Timestamp
 
 from transports.fake.clock import as_timestamp
 from transports.fake.errors import (
-    BAD_VALUE,
     DOCUMENT_VALIDATION_FAILURE,
     DOLLAR_PREFIXED_FIELD_NAME,
     INVALID_ID_FIELD,
@@ -22,6 +21,7 @@ from transports.fake.errors import (
 )
 from transports.fake.sizes import check_updated
 from transports.fake.storage import Collection, CollectionView
+from transports.fake.timeseries import measurement
 from transports.fake.validation import explain_failure
 from transports.fake.values import MISSING, Document
 
@@ -54,10 +54,8 @@ def insert_document(
     """
     collection = view.collection
     refuse_view(view)
-    if collection.is_timeseries:
-        document = _timeseries_document(collection, document)
-    else:
-        document = with_id(document)
+    measures = collection.is_timeseries
+    document = measurement(collection, document) if measures else with_id(document)
     for name, value in document.items():
         if type(value) is Timestamp and name != "_id" and not value.time and not value.inc:
             document = {**document, name: as_timestamp(operation.server.clock.tick())}
@@ -166,23 +164,3 @@ def validate(collection: Collection, document: Document) -> None:
         "Document failed validation",
         extra={"errInfo": {"failingDocumentId": document.get("_id"), "details": details}},
     )
-
-
-def _timeseries_document(collection: Collection, document: Document) -> Document:
-    """Order a measurement's fields as a time-series collection gives them back.
-
-    Raises:
-        CommandFailure: 2 without a date in the time field.
-    """
-    options = collection.options["timeseries"]
-    time, meta = options["timeField"], options.get("metaField")
-    if type(document.get(time)) is not DatetimeMS:
-        raise CommandFailure(
-            BAD_VALUE, f"'{time}' must be present and contain a valid BSON UTC datetime value"
-        )
-    ordered = {time: document[time]}
-    if meta is not None and meta in document:
-        ordered[meta] = document[meta]
-    if "_id" not in document:
-        ordered["_id"] = ObjectId()
-    return {**ordered, **document}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from bson import Binary
+from bson import Binary, Int64
 
-from transports.fake.collection_options import checked_options, in_catalog_order
+from transports.fake.collection_options import BUCKET_SPANS, checked_options, in_catalog_order
 from transports.fake.commands.registry import check_fields, command, non_negative
 from transports.fake.errors import (
     ILLEGAL_OPERATION,
@@ -31,6 +31,7 @@ from transports.fake.values import Document
 from transports.fake.views import check_definition
 from transports.fake.waiting import until_untouched
 
+_COARSER: Final = (("seconds", "minutes"), ("minutes", "hours"), ("seconds", "hours"))
 _SAME_NAME: Final = "Can't rename a collection to itself"
 
 
@@ -71,7 +72,13 @@ def run_create(operation: Operation) -> Waiting:
     if "viewOn" in options:
         check_definition(f"{operation.database}.{name}", options["pipeline"])
     yield from until_untouched(operation, (operation.database, name))
-    if operation.find(name) is not None:
+    found = operation.find(name)
+    if found is not None and found.collection.is_timeseries:
+        raise CommandFailure(
+            NAMESPACE_EXISTS,
+            f"A timeseries collection already exists. NS: {operation.database}.{name}",
+        )
+    if found is not None:
         raise CommandFailure(
             NAMESPACE_EXISTS, f"Collection {operation.database}.{name} already exists."
         )
@@ -123,6 +130,8 @@ def run_rename_collection(operation: Operation) -> Waiting:
         raise CommandFailure(NAMESPACE_NOT_FOUND, f"Source collection {source} does not exist")
     if collection.is_view:
         raise CommandFailure(166, f"Namespace {source} is a view, not a collection")
+    if collection.is_timeseries:
+        raise CommandFailure(166, f"cannot rename view: {source}")
     replaced = store.find(*new) is not None
     if replaced and not command.get("dropTarget"):
         raise CommandFailure(NAMESPACE_EXISTS, "target namespace exists")
@@ -158,6 +167,8 @@ def run_coll_mod(operation: Operation) -> Waiting:
     if collection is None:
         raise CommandFailure(NAMESPACE_NOT_FOUND, "ns does not exist")
     before = in_catalog_order(collection.options)
+    if collection.is_timeseries:
+        _modify_timeseries(collection, command)
     reply: Document = {}
     if "index" in command:
         reply = _modify_index(collection, command["index"])
@@ -197,6 +208,34 @@ def run_coll_mod(operation: Operation) -> Waiting:
         )
     )
     return reply
+
+
+def _modify_timeseries(collection: Collection, command: Document) -> None:
+    for option in ("validator", "validationLevel", "validationAction"):
+        if option in command:
+            raise CommandFailure(
+                INVALID_OPTIONS, f"option not supported on a time-series collection: {option}"
+            )
+    options = collection.options["timeseries"]
+    granularity = command.get("timeseries", {}).get("granularity", options["granularity"])
+    if granularity != options["granularity"]:
+        if (options["granularity"], granularity) not in _COARSER:
+            raise CommandFailure(
+                INVALID_OPTIONS,
+                "Invalid transition for timeseries.granularity. Can only transition from "
+                "'seconds' to 'minutes' or 'minutes' to 'hours'.",
+            )
+        collection.options["timeseries"] = {
+            **options,
+            "granularity": granularity,
+            "bucketMaxSpanSeconds": BUCKET_SPANS[granularity],
+        }
+    if "expireAfterSeconds" in command:
+        seconds = command["expireAfterSeconds"]
+        if seconds == "off":
+            collection.options.pop("expireAfterSeconds", None)
+        else:
+            collection.options["expireAfterSeconds"] = Int64(seconds)
 
 
 def _set_option(collection: Collection, option: str, value: Any) -> None:

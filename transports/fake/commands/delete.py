@@ -19,6 +19,7 @@ from transports.fake.namespaces import check_writable, collection_name
 from transports.fake.operation import Operation, Waiting
 from transports.fake.plan import candidates, check_text_index
 from transports.fake.statements import Statements, until_free
+from transports.fake.timeseries import check_query
 from transports.fake.values import Document, as_decimal, is_number
 from transports.fake.writes import refuse_view, remove_document
 
@@ -100,6 +101,8 @@ def _remove(operation: Operation, name: str, delete: Document) -> int:
         raise CommandFailure(
             ILLEGAL_OPERATION, "Cannot perform a non-multi delete on a time-series collection"
         )
+    if view.collection.is_timeseries:
+        check_query(view.collection, delete["q"])
     found = []
     for record, document in candidates(
         view, matcher, collation=collation, hint=delete.get("hint"), query=delete["q"]

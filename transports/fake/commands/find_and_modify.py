@@ -17,6 +17,7 @@ from transports.fake.plan import candidates
 from transports.fake.projection import compile_projection
 from transports.fake.sort import compile_sort
 from transports.fake.statements import until_free
+from transports.fake.timeseries import refuse_time_series
 from transports.fake.updating import Updater, UpdateStatement, check_array_filters
 from transports.fake.values import Document
 from transports.fake.writes import refuse_view, remove_document
@@ -54,6 +55,8 @@ def run_find_and_modify(operation: Operation) -> Waiting:
     name = collection_name(operation.database, next(iter(command.values())))
     _check_options(command)
     check_writable(operation.database, name)
+    found = operation.find(name)
+    refuse_time_series(None if found is None else found.collection)
     statement = int(command.get("stmtId") or 0)
     session = operation.session
     if operation.retryable and session is not None and statement in session.statements:

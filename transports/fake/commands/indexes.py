@@ -25,6 +25,7 @@ from transports.fake.namespaces import check_writable, collection_name
 from transports.fake.operation import Operation, Waiting
 from transports.fake.oplog import Change
 from transports.fake.storage import Collection, CollectionView
+from transports.fake.timeseries import check_index
 from transports.fake.transactions import Transaction
 from transports.fake.values import Document, bson_type
 from transports.fake.waiting import until_untouched
@@ -55,6 +56,9 @@ def run_create_indexes(operation: Operation) -> Waiting:
     # A collection of no consequence: the checks need one, and must come before a creation.
     model = view.collection if view is not None else _model(operation, name)
     requested = [normalised(model, spec, place) for place, spec in enumerate(specs)]
+    if model.is_timeseries:
+        for spec in requested:
+            check_index(spec)
     new = [spec for spec in requested if existing(model.indexes, spec) is None]
     created = view is None or _is_own(operation, name)
     if view is not None and new:
