@@ -34,10 +34,11 @@ _INVALID_RESUME_TOKEN: Final = 260
 _TWO_PLACES: Final = 50865
 _TWO_STARTS: Final = 40674
 _NOT_IN_TRANSACTION: Final = 263
+_SPLIT: Final = "$changeStreamSplitLargeEvent"
 _STAGES: Final = frozenset(
     {
         "$addFields",
-        "$changeStreamSplitLargeEvent",
+        _SPLIT,
         "$match",
         "$project",
         "$redact",
@@ -184,6 +185,9 @@ def open_change_stream(
             )
     scope = _scope(operation, name, options)
     rest = stages[1:]
+    release = tuple(map(int, operation.server.version.split(".")[:2]))
+    if rest and rest[-1] == {_SPLIT: {}} and release >= (7, 0):
+        rest = rest[:-1]  # no event here is larger than a document may be
     for stage in rest:
         (stage_name,) = stage
         if stage_name not in _STAGES and stage_name.startswith("$"):

@@ -8,6 +8,7 @@ from transports.fake.diffs import compared, described, touched
 from transports.fake.errors import CommandFailure
 from transports.fake.oplog import KEPT_CHANGES, Change, Oplog
 from transports.fake.resume_tokens import Place, event_token, high_water_mark, parse_token
+from transports.fake.server import FakeServer
 
 Document = dict[str, Any]
 FILLER = "x" * 200
@@ -85,3 +86,12 @@ def test_oplog_forgets_the_oldest() -> None:
     assert (oplog.first, oplog.forgotten_time) == (2, 2)
     assert next(oplog.after(0))[1].time == 3
     assert oplog.number_at(10) == 9
+
+
+@pytest.mark.parametrize(("version", "code"), [("6.0.5", 238), ("7.0.14", 0)])
+async def test_large_events_are_split_where_the_version_can(version: str, code: int) -> None:
+    server = FakeServer(version=version)
+    pipeline = [{"$changeStream": {}}, {"$changeStreamSplitLargeEvent": {}}]
+    await server.run({"create": "c", "$db": "t"})
+    opening = {"aggregate": "c", "pipeline": pipeline, "cursor": {}, "$db": "t"}
+    assert (await server.run(opening)).get("code", 0) == code
