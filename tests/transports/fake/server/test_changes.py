@@ -91,7 +91,7 @@ def test_oplog_forgets_the_oldest() -> None:
 @pytest.mark.parametrize(("version", "code"), [("6.0.5", 238), ("7.0.14", 0)])
 async def test_large_events_are_split_where_the_version_can(version: str, code: int) -> None:
     server = FakeServer(version=version)
-    pipeline = [{"$changeStream": {}}, {"$changeStreamSplitLargeEvent": {}}]
+    pipeline: list[Document] = [{"$changeStream": {}}, {"$changeStreamSplitLargeEvent": {}}]
     await server.run({"create": "c", "$db": "t"})
     opening = {"aggregate": "c", "pipeline": pipeline, "cursor": {}, "$db": "t"}
     assert (await server.run(opening)).get("code", 0) == code
