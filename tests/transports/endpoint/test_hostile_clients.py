@@ -441,7 +441,8 @@ async def test_a_relayed_hello_that_is_no_document_is_an_error(
     async with Endpoint(backend, relay_hello=True) as endpoint:
         client = await connect(next(iter(endpoint.addresses().values())))
         answered = await client.command({"hello": 1})
-        assert (answered["ok"], answered["code"]) == (0.0, 17)
+        assert answered["ok"] == 0.0
+        assert answered["code"] in (6, 17)  # how deep a document may be is a matter of the Python
 
 
 async def test_a_cluster_time_that_cannot_be_read_is_not_repeated(
