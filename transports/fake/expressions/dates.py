@@ -171,11 +171,14 @@ def _field(
     return number
 
 
+_CHECKED_LATER: Final = frozenset({"year", "isoWeekYear", "second", "millisecond"})
+
+
 def _fields(*given: tuple[str, Any]) -> list[int] | None:
     """Return parts, None as soon as one is null: what is after it is not looked at."""
     found = []
     for name, value in given:
-        number = _field(name, value, wide=name in ("second", "millisecond"))
+        number = _field(name, value, wide=name in _CHECKED_LATER)
         if number is None:
             return None
         found.append(number)

@@ -271,9 +271,12 @@ class Ranked:
     """``$top``, ``$topN``, ``$bottom`` and ``$bottomN``.
 
     Source: https://www.mongodb.com/docs/manual/reference/operator/aggregation/topN/
+
+    Attributes:
+        slides: values leave again; then the latest of equal ones is last.
     """
 
-    __slots__ = ("_bottom", "_n", "_order", "_pairs")
+    __slots__ = ("_bottom", "_n", "_order", "_pairs", "slides")
 
     def __init__(
         self, n: int | None, order: Callable[[list[Any]], list[Any]], *, bottom: bool
@@ -282,6 +285,7 @@ class Ranked:
         self._order = order
         self._bottom = bottom
         self._pairs: list[Any] = []
+        self.slides = False
 
     def add(self, value: Any) -> None:
         """Take ``(document, output)``."""
@@ -289,12 +293,28 @@ class Ranked:
 
     def result(self) -> Any:
         """Return the outputs of the first or last documents by the order."""
-        outputs = [None if output is MISSING else output for _, output in self._order(self._pairs)]
         count = 1 if self._n is None else self._n
-        chosen = outputs[-count:] if self._bottom else outputs[:count]
+        if not self._bottom:
+            pairs = self._order(self._pairs)[:count]
+        elif self.slides:
+            pairs = self._order(self._pairs)[-count:]
+        else:
+            pairs = self._last(count)
+        chosen = [None if output is MISSING else output for _, output in pairs]
         if self._n is None:
             return chosen[0] if chosen else None
         return chosen
+
+    def _last(self, count: int) -> list[Any]:
+        """Return the last by the order; one that equals the least kept does not replace it."""
+        kept: list[Any] = []
+        for pair in self._pairs:
+            if len(kept) == count:
+                if self._order([pair, kept[0]])[0] is pair:
+                    continue
+                kept = kept[1:]
+            kept = self._order([*kept, pair])
+        return kept
 
 
 Compile = Callable[[str, Any, Context], Accumulation]

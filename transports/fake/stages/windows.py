@@ -21,7 +21,7 @@ from transports.fake.expressions.summaries import SlidingDeviation
 from transports.fake.expressions.time_zones import UTC_ZONE
 from transports.fake.paths import Parts, put, split
 from transports.fake.sort import compile_sort, path_key
-from transports.fake.stages.accumulators import ACCUMULATORS, compile_accumulator
+from transports.fake.stages.accumulators import ACCUMULATORS, Ranked, compile_accumulator
 from transports.fake.stages.context import Context, Run, Stage
 from transports.fake.stages.options import ANY, checked_options
 from transports.fake.stages.streams import require_object
@@ -222,6 +222,8 @@ def _accumulated(
                 before = members
                 continue
             running = accumulation.start(None, variables)
+            if isinstance(running, Ranked):
+                running.slides = slides
             for member in members:
                 running.add(taken[member])
             result = running.result()
