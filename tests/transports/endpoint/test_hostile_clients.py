@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import struct
+import sys
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -442,7 +443,9 @@ async def test_a_relayed_hello_that_is_no_document_is_an_error(
         client = await connect(next(iter(endpoint.addresses().values())))
         answered = await client.command({"hello": 1})
         assert answered["ok"] == 0.0
-        assert answered["code"] in (6, 17)  # how deep a document may be is a matter of the Python
+        # Python from 3.12 on reads the deep document, which is then no hello.
+        readable = reply.startswith(b"E") and sys.version_info >= (3, 12)
+        assert answered["code"] == (6 if readable else 17)
 
 
 async def test_a_cluster_time_that_cannot_be_read_is_not_repeated(
