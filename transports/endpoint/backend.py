@@ -62,6 +62,8 @@ class Request:
         database: its ``$db``.
         acknowledged: False for an OP_MSG with ``moreToCome``: no reply is expected.
         client: where it came from.
+        request_id: the message's requestID, by which the client's own monitoring knows the
+            command; 0 for one that no client sent.
     """
 
     server: str
@@ -70,6 +72,7 @@ class Request:
     database: str
     acknowledged: bool = True
     client: Client = field(default_factory=lambda: Client(connection_id=0))
+    request_id: int = 0
 
 
 class Backend(Protocol):

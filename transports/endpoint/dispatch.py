@@ -244,6 +244,7 @@ class Dispatcher:
             database=message.database,
             acknowledged=not message.more_to_come,
             client=self.client,
+            request_id=message.request_id,
         )
         self.running = message
         try:

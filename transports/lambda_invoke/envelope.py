@@ -6,7 +6,8 @@ values into JSON bytes and back, checks everything it reads, and does no I/O.
 Request (the invoke's payload)::
 
     {"odm": 1, "items": [
-        {"kind": "command", "server": "host:27017", "message": "<base64>", "ack": true},
+        {"kind": "command", "server": "host:27017", "message": "<base64>", "ack": true,
+         "caller": "cms-api", "trace": "00-<32 hex digits>-<16>-01"},           (both optional)
         {"kind": "command", "server": "…", "message": "<base64>", "encoding": "zlib", "ack": true},
         {"kind": "command", "server": "…", "staged": "<id>", "parts": 3, "ack": true},
         {"kind": "stage", "id": "<id>", "part": 0, "data": "<base64>"},
@@ -63,6 +64,9 @@ MAX_MEMBERS = 100
 MAX_ADDRESS_CHARS = 300
 """Longest address of a server: a host's name has 253 characters, a socket's path 107."""
 
+MAX_CALLER_CHARS = 128
+"""Longest name of an application: a server's own limit for ``appName``."""
+
 MAX_LSID_BYTES = 256
 """Longest ``lsid``: a UUID, and what a server adds to it of the user."""
 
@@ -73,6 +77,8 @@ MIN_MESSAGE_BYTES = 10
 """An OP_MSG after its header: flags (4), kind of section (1), the empty document (5)."""
 
 _IDENTIFIER = re.compile(r"[0-9A-Za-z_-]{1,64}")
+# https://www.w3.org/TR/trace-context/#traceparent-header, version 00
+_TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_INTEGER = 2**53  # JSON's numbers are exact to here
 
 Ran = Literal["no", "unknown", "yes"]
@@ -90,11 +96,21 @@ class RefusedEnvelope(EnvelopeError):
 
 @dataclass(frozen=True, slots=True)
 class CommandItem:
-    """One command for one server."""
+    """One command for one server.
+
+    Attributes:
+        server: where it runs.
+        message: the OP_MSG after its header.
+        acknowledged: whether a reply is expected.
+        trace: the caller's trace context as a W3C ``traceparent``, ``""`` for none.
+        caller: the application's name (``appName``), ``""`` for none.
+    """
 
     server: str
     message: Body
     acknowledged: bool = True
+    trace: str = ""
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +227,14 @@ def encode_request(items: Sequence[Item]) -> bytes:
 
 def _item_to_json(item: Item) -> dict[str, Any]:
     match item:
-        case CommandItem(server, message, acknowledged):
+        case CommandItem(server, message, acknowledged, trace, caller):
             return {
                 "kind": "command",
                 "server": server,
                 **_body_to_json("message", message),
                 "ack": acknowledged,
+                **({"trace": trace} if trace else {}),
+                **({"caller": caller} if caller else {}),
             }
         case StageItem(identifier, part, data):
             return {
@@ -279,6 +297,20 @@ def _address(document: Any, name: str, where: str) -> str:
     return address
 
 
+def _trace(document: Any, where: str) -> str:
+    trace: str = _field(document, "trace", str, where)
+    if not _TRACE.fullmatch(trace):
+        raise EnvelopeError(f"{where}.trace is not a W3C traceparent of version 00")
+    return trace
+
+
+def _caller(document: Any, where: str) -> str:
+    caller = _text(document, "caller", where)
+    if len(caller) > MAX_CALLER_CHARS:
+        raise EnvelopeError(f"{where}.caller is longer than {MAX_CALLER_CHARS} characters")
+    return caller
+
+
 def _part(document: Any, where: str) -> int:
     part: int = _field(document, "part", int, where)
     if not 0 <= part < MAX_PARTS:
@@ -313,7 +345,11 @@ def _item_from_json(item: Any, where: str) -> Item:
         if len(message.data) < MIN_MESSAGE_BYTES and not message.encoding and not message.staged:
             raise EnvelopeError(f"{where}.message is too short to be an OP_MSG")
         return CommandItem(
-            _address(item, "server", where), message, _field(item, "ack", bool, where)
+            _address(item, "server", where),
+            message,
+            _field(item, "ack", bool, where),
+            _trace(item, where) if "trace" in item else "",
+            _caller(item, where) if "caller" in item else "",
         )
     if kind == "stage":
         data = _bytes_field(item, "data", where)

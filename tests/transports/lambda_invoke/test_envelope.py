@@ -50,8 +50,9 @@ bodies = st.one_of(
     st.builds(Body, st.binary(min_size=10, max_size=200), encodings),
     st.builds(Body, st.just(b""), encodings, identifiers, st.integers(1, MAX_PARTS)),
 )
+traces = st.just("") | st.from_regex(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True)
 items = st.one_of(
-    st.builds(CommandItem, addresses, bodies, st.booleans()),
+    st.builds(CommandItem, addresses, bodies, st.booleans(), traces, st.text(max_size=128)),
     st.builds(StageItem, identifiers, st.integers(0, MAX_PARTS - 1), st.binary(max_size=50)),
     st.builds(FetchItem, identifiers, st.integers(0, MAX_PARTS - 1)),
     st.builds(DiscardItem, identifiers),
@@ -181,3 +182,27 @@ def test_the_largest_part_fits_into_an_invoke() -> None:
     assert len(encode_request([CommandItem("h" * 255, Body(part))])) <= MAX_PAYLOAD_BYTES
     response = encode_response(FUNCTION, [ReplyResult(Body(part))])
     assert len(json.dumps(response)) <= MAX_PAYLOAD_BYTES
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("trace", 1),
+        ("trace", ""),
+        ("trace", f"01-{'a' * 32}-{'b' * 16}-01"),
+        ("trace", f"00-{'A' * 32}-{'b' * 16}-01"),
+        ("trace", f"00-{'a' * 32}-{'b' * 16}-01\n"),
+        ("trace", f"00-{'a' * 32}-{'b' * 16}-01-more"),
+        ("caller", None),
+        ("caller", "x" * 129),
+    ],
+)
+def test_a_trace_and_a_caller_are_checked(field: str, value: Any) -> None:
+    [item] = json.loads(encode_request([CommandItem("h:1", Body(MESSAGE))]))["items"]
+    with pytest.raises(EnvelopeError, match=rf"items\[0\].{field}"):
+        decode_request(event(**item, **{field: value}))
+
+
+def test_what_has_no_trace_and_no_caller_travels_without() -> None:
+    [item] = json.loads(encode_request([CommandItem("h:1", Body(MESSAGE))]))["items"]
+    assert item.keys() == {"kind", "server", "message", "ack"}
