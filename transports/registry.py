@@ -9,6 +9,7 @@ from transports.url import TransportURL, parse_url
 
 if TYPE_CHECKING:
     from transports.base import Transport
+    from transports.endpoint import Listening
 
 _TRANSPORTS = {
     "mongodb": "transports.direct:DirectTransport",
@@ -25,7 +26,7 @@ _TRANSPORTS = {
 ENDPOINT_SCHEMES = ("lambda", "fake")
 
 
-def open_transport(url: str | TransportURL, *, listen: str | None = None) -> Transport:
+def open_transport(url: str | TransportURL, *, listen: str | Listening | None = None) -> Transport:
     """Return the transport that *url* names, not yet open.
 
     Use it as ``async with open_transport(url) as transport: …``, or ``await transport.open()``
@@ -34,7 +35,8 @@ def open_transport(url: str | TransportURL, *, listen: str | None = None) -> Tra
     Args:
         url: see `transports.url`.
         listen: where the local endpoint of ``lambda://`` and ``fake://`` listens, e.g.
-            ``"127.0.0.1:27018"`` or ``"/path/x.sock"``; None for a private socket.
+            ``"127.0.0.1:27018"`` or ``"/path/x.sock"``; None for a private socket. A `Listening`
+            also says with what credential, what may be run there, and who watches.
 
     Raises:
         InvalidURL: the URL or one of its options cannot be understood.
@@ -44,7 +46,8 @@ def open_transport(url: str | TransportURL, *, listen: str | None = None) -> Tra
     parsed = parse_url(url) if isinstance(url, str) else url
     if listen is not None and parsed.scheme not in ENDPOINT_SCHEMES:
         raise ValueError(
-            f"{parsed.redacted!r} has no endpoint that could listen on {listen!r}: "
+            f"{parsed.redacted!r} has no endpoint that could listen on "
+            f"{(listen if isinstance(listen, str) else listen.address)!r}: "
             "drivers reach its deployment directly"
         )
     module, _, name = _TRANSPORTS[parsed.scheme].partition(":")

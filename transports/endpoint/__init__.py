@@ -2,6 +2,8 @@
 
 from transports.endpoint.backend import Backend, Client, Deployment, Member, Request
 from transports.endpoint.listeners import ListenError
+from transports.endpoint.listening import Guard, Listening
+from transports.endpoint.observer import FinishedCommand, Observer
 from transports.endpoint.scram import Credential
 from transports.endpoint.server import Endpoint, EndpointStatistics
 
@@ -12,7 +14,11 @@ __all__ = [
     "Deployment",
     "Endpoint",
     "EndpointStatistics",
+    "FinishedCommand",
+    "Guard",
     "ListenError",
+    "Listening",
     "Member",
+    "Observer",
     "Request",
 ]

@@ -12,6 +12,8 @@ import asyncio
 import itertools
 import logging
 import select
+import socket
+import struct
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -37,6 +39,7 @@ Between messages it may wait: monitors of drivers never authenticate."""
 MAX_UNAUTHENTICATED = 256
 """Such clients at one time; every process with a driver has a monitor for each member."""
 
+_UCRED = struct.Struct("3i")  # pid, uid, gid
 _JOIN_BELOW_BYTES = 64 * 1024  # above, copying a reply costs more than a second write
 
 
@@ -101,6 +104,8 @@ class ClientConnection(asyncio.Protocol):
         counters.connections += 1
         self._dispatcher = Dispatcher(self._host, self.member, counters.connections)
         self._host.connections.add(self)
+        if self._host.observer is not None:
+            self._host.observer.connection_opened(counters.connections, peer_of(self._transport))
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
     def data_received(self, data: bytes) -> None:
@@ -173,6 +178,8 @@ class ClientConnection(asyncio.Protocol):
                     await self._dispatcher.answer(event, self)
         except wire.ProtocolError as exc:
             logger.info("client %d is closed: %s", connection_id, exc)
+            if self._host.observer is not None:
+                self._host.observer.connection_refused(connection_id, str(exc))
         except ConnectionLost as exc:
             # The server's connection broke, so this one does: the driver knows what that means.
             logger.warning("client %d is closed: %s", connection_id, exc.message)
@@ -185,6 +192,8 @@ class ClientConnection(asyncio.Protocol):
         except Exception as exc:
             logger.error("client %d is closed: %s", connection_id, origin(exc))
         finally:
+            if self in self._host.connections and self._host.observer is not None:
+                self._host.observer.connection_closed(connection_id)
             self._host.connections.discard(self)
             self._transport.close()
 
@@ -315,6 +324,21 @@ def _has_hung_up(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), select.POLLRDHUP | select.POLLHUP)
     return bool(poll.poll(0))
+
+
+def peer_of(transport: asyncio.Transport) -> str:
+    """Return who is at the other end: ``"127.0.0.1:50914"``, ``"pid 4711"``, or ``"local"``."""
+    peer = transport.get_extra_info("peername")
+    if isinstance(peer, tuple):
+        return f"{peer[0]}:{peer[1]}"
+    sock = transport.get_extra_info("socket")
+    if sock is None or not hasattr(socket, "SO_PEERCRED"):
+        return "local"
+    try:
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    except OSError:
+        return "local"
+    return f"pid {_UCRED.unpack(credentials)[0]}"
 
 
 def _is_unacknowledged(event: wire.Event) -> bool:

@@ -21,6 +21,8 @@ from transports.endpoint.authentication import Authentication, unauthorized
 from transports.endpoint.backend import Backend, Client, Member, Request
 from transports.endpoint.elements import INT64, STRING, MalformedDocument, elements, number, text
 from transports.endpoint.handshake import CODEC_OPTIONS, HelloContext, Reply, error_reply
+from transports.endpoint.listening import Guard
+from transports.endpoint.observer import Observer, observed
 from transports.endpoint.replies import cursor_id, is_document
 from transports.endpoint.scram import Verifier
 from transports.endpoint.topology import Topology
@@ -52,6 +54,8 @@ class Services(Protocol):
     verifier: Verifier | None
     counters: Counters
     relays_hello: bool
+    guard: Guard | None
+    observer: Observer | None
 
     def addresses(self) -> Mapping[str, str]:
         """Return member address, lower case, to the endpoint's address for it."""
@@ -147,7 +151,11 @@ class Dispatcher:
             return error_reply(22, "InvalidBSON", f"invalid BSON: {type(exc).__name__}")
         if name in handshake.HELLO_NAMES:
             return await self._hello(name, command)
-        return self._authentication.run(name, command, database)
+        reply = self._authentication.run(name, command, database)
+        if self._services.observer is not None and not reply["ok"]:
+            reason = f"{reply['errmsg']} ({reply['codeName']})"
+            self._services.observer.connection_refused(self.client.connection_id, reason)
+        return reply
 
     async def _hello(self, name: str, command: dict[str, Any]) -> Reply:
         refusal = handshake.check_hello(command, name) or self._take_metadata(command)
@@ -232,6 +240,8 @@ class Dispatcher:
         self.client = Client(
             connection_id=self.client.connection_id, app_name=handshake.app_name(command)
         )
+        if self._services.observer is not None:
+            self._services.observer.client_known(self.client, handshake.driver_name(command))
         return None
 
     # -- what the backend answers ------------------------------------------------------------
@@ -251,11 +261,22 @@ class Dispatcher:
             if message.exhaust_allowed and message.name == "getMore" and request.acknowledged:
                 await self._exhaust(message, request, output)
                 return
-            reply = await self._run(request)
+            reply = await self._answer_to(message, request)
         finally:
             self.running = None
         if request.acknowledged:
             await output.send_msg(message, reply)
+
+    async def _answer_to(self, message: wire.Message, request: Request) -> bytes:
+        observer = self._services.observer
+        if observer is None:
+            return await self._guarded(request)
+        return await observed(observer, message, request, self._guarded(request))
+
+    async def _guarded(self, request: Request) -> bytes:
+        guard = self._services.guard
+        refusal = guard.refuse(request) if guard is not None else None
+        return refusal if refusal is not None else await self._run(request)
 
     async def _run(self, request: Request) -> bytes:
         """Run *request*; what goes wrong becomes the reply of a server in that place."""
@@ -295,7 +316,7 @@ class Dispatcher:
         response_to: int | None = None
         try:
             while not finished:
-                reply = await self._run(request)
+                reply = await self._answer_to(message, request)
                 finished = not cursor_id(reply)
                 flags = 0 if finished else wire.MORE_TO_COME
                 response_to = await output.send_msg(message, reply, flags, response_to)

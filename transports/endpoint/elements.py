@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-DOUBLE, STRING, DOCUMENT, BOOLEAN = 0x01, 0x02, 0x03, 0x08
+DOUBLE, STRING, DOCUMENT, ARRAY, BOOLEAN = 0x01, 0x02, 0x03, 0x04, 0x08
 INT32, TIMESTAMP, INT64 = 0x10, 0x11, 0x12
 
 MAX_ELEMENTS = 10_000
@@ -37,7 +37,7 @@ _FIXED_SIZES = {
 _PREFIXED_SIZES = {
     STRING: 4,
     DOCUMENT: 0,
-    0x04: 0,  # array
+    ARRAY: 0,
     0x05: 5,  # binary: length, subtype
     0x0C: 16,  # DBPointer: string, ObjectId
     0x0D: 4,  # code

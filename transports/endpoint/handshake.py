@@ -259,6 +259,16 @@ def app_name(command: Mapping[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def driver_name(command: Mapping[str, Any]) -> str:
+    """Return ``client.driver`` of a handshake, as in ``"PyMongo 4.13.0"``; ``""`` for none."""
+    client = command.get("client")
+    driver = client.get("driver") if isinstance(client, Mapping) else None
+    if not isinstance(driver, Mapping):
+        return ""
+    words = [driver.get("name"), driver.get("version")]
+    return " ".join(word for word in words if isinstance(word, str) and word)
+
+
 def unsupported_query(name: str) -> Reply:
     """Return the answer to a command by OP_QUERY that is no handshake."""
     return error_reply(

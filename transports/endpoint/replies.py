@@ -1,7 +1,8 @@
 """What an endpoint reads in a server's reply, in one walk over its top level.
 
 The reply itself goes to the client as it is. Read are the newest times, which ``hello`` repeats;
-the codes that say that a server has changed its state; and the cursor of a ``getMore``.
+the codes that say that a server has changed its state; the cursor of a ``getMore``; and, for an
+observer, whether it tells of a failure.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from transports.endpoint.elements import (
+    ARRAY,
     DOCUMENT,
     INT32,
     INT64,
+    STRING,
     TIMESTAMP,
     MalformedDocument,
     document_end,
     elements,
     find,
     number,
+    text,
     timestamp,
 )
 
@@ -81,6 +85,48 @@ def read_reply(reply: bytes) -> ReplyFacts:
             if code is not None and number(reply, code) in STATE_CHANGE_CODES:
                 state_changed = True
     return ReplyFacts(state_changed, cluster_time, where, operation_time)
+
+
+class ReplyFailure(NamedTuple):
+    """What a reply says of a failure: its code, 0 for none given, and its name or ``""``."""
+
+    code: int
+    code_name: str = ""
+
+
+def read_failure(reply: bytes) -> ReplyFailure | None:
+    """Return the failure that *reply* tells of, None for a success.
+
+    That is the command's own, or else the first of its ``writeErrors`` or its write concern's.
+    """
+    ok, code, code_name = True, 0, ""
+    nested: ReplyFailure | None = None
+    try:
+        for element in elements(reply):
+            name = element.name
+            if name == b"ok":
+                ok = bool(number(reply, element))
+            elif name == b"code":
+                code = int(number(reply, element) or 0)
+            elif name == b"codeName" and element.type == STRING:
+                code_name = text(reply, element)
+            elif name == b"writeErrors" and element.type == ARRAY:
+                first = next(elements(reply, element.start), None)
+                if first is not None and first.type == DOCUMENT:
+                    nested = _nested_failure(reply, first.start)
+            elif name == b"writeConcernError" and element.type == DOCUMENT:
+                nested = nested or _nested_failure(reply, element.start)
+    except MalformedDocument:
+        return nested
+    return nested if ok else ReplyFailure(code, code_name)
+
+
+def _nested_failure(reply: bytes, start: int) -> ReplyFailure:
+    code, code_name = find(reply, b"code", start), find(reply, b"codeName", start)
+    return ReplyFailure(
+        int(number(reply, code) or 0) if code is not None else 0,
+        text(reply, code_name) if code_name is not None and code_name.type == STRING else "",
+    )
 
 
 def is_document(reply: bytes) -> bool:

@@ -19,6 +19,7 @@ from transports.endpoint.backend import Backend, Deployment, Member
 from transports.endpoint.connection import ClientConnection
 from transports.endpoint.dispatch import Counters
 from transports.endpoint.listeners import Addresses, is_private, parse_listen
+from transports.endpoint.listening import Listening
 from transports.endpoint.scram import MECHANISM, Credential, Verifier
 from transports.endpoint.topology import Topology
 from transports.errors import CarriageError, TransportClosed
@@ -73,7 +74,8 @@ class Endpoint:
         backend: runs the commands.
         listen: None for private unix sockets, one for each member (loopback ports where the
             platform has none); ``"127.0.0.1:27018"`` for TCP, the primary on that port and further
-            members on free ones; ``"/path/x.sock"``.
+            members on free ones; ``"/path/x.sock"``. A `Listening` also says what is asked of
+            clients, what they may run, and who watches.
         credential: what clients must authenticate with (SCRAM-SHA-256). None for nothing where
             only this user can connect; else for one that is made up and stands in `uri`: any user
             of the machine reaches a port.
@@ -92,16 +94,18 @@ class Endpoint:
         self,
         backend: Backend,
         *,
-        listen: str | None = None,
+        listen: str | Listening | None = None,
         credential: Credential | None = None,
         deployment_max_age_s: float | None = None,
         relay_hello: bool = False,
     ) -> None:
-        where = parse_listen(listen) if listen is not None else None
+        listening = Listening.of(listen)
+        where = parse_listen(listening.address) if listening.address is not None else None
+        credential = credential or listening.credential
         if where is not None and not where.is_loopback and credential is None:
             raise ValueError(
-                f"listening on {listen!r} lets other machines in: give a credential, or listen "
-                "on '127.0.0.1:27018'"
+                f"listening on {listening.address!r} lets other machines in: give a credential, "
+                "or listen on '127.0.0.1:27018'"
             )
         if credential is None and not is_private(where):
             credential = Credential.random()
@@ -109,6 +113,8 @@ class Endpoint:
         self.topology = Topology(backend, max_age_s=deployment_max_age_s, follow=self._follow)
         self.verifier = Verifier(credential) if credential is not None else None
         self.relays_hello = relay_hello
+        self.guard = listening.guard
+        self.observer = listening.observer
         self.counters = Counters()
         self.connections: set[ClientConnection] = set()
         self.max_clients = _max_clients()
@@ -237,6 +243,7 @@ class Endpoint:
         """Listen for members that have come, and no longer for those that have gone."""
         if not self.is_open:
             raise CarriageError("the endpoint is closing", code=91, code_name="ShutdownInProgress")
+        before = tuple(self._listeners)
         present = {member.address for member in deployment.members}
         for address in [a for a in self._listeners if a not in present]:
             self._close_listener(address)
@@ -244,6 +251,8 @@ class Endpoint:
         for member in sorted(deployment.members, key=lambda m: not _is_primary(m)):
             if member.address not in self._listeners:
                 await self._open_listener(member.address)
+        if self.observer is not None and tuple(self._listeners) != before:
+            self.observer.listening(self.addresses())
 
     async def _open_listener(self, member: str) -> None:
         loop = asyncio.get_running_loop()

@@ -26,6 +26,7 @@ from transports.endpoint.elements import (
 )
 
 OP_REPLY, OP_QUERY, OP_GET_MORE, OP_COMPRESSED, OP_MSG = 1, 2004, 2005, 2012, 2013
+_TLS_HANDSHAKE = b"\x16\x03"
 _SERVED = frozenset({OP_QUERY, OP_GET_MORE, OP_COMPRESSED, OP_MSG})
 
 CHECKSUM_PRESENT = 1 << 0
@@ -153,6 +154,7 @@ class Decoder:
         length, request_id, _, opcode = _HEADER.unpack_from(buffer)
         self._check_length(length)
         if opcode not in _SERVED:  # before the rest of it is waited for
+            self._refuse_tls()
             raise ProtocolError(f"opcode {opcode} is not served")
         if len(buffer) < length:
             return None
@@ -165,10 +167,16 @@ class Decoder:
 
     def _check_length(self, length: int) -> None:
         if not HEADER_BYTES <= length <= self.max_message_bytes:
+            self._refuse_tls()
             raise ProtocolError(
                 f"a header announces {length} bytes; "
                 f"{HEADER_BYTES} to {self.max_message_bytes} are possible"
             )
+
+    def _refuse_tls(self) -> None:
+        """Say of what is no message of ours that it is the beginning of TLS, if it is."""
+        if self._buffer[:2] == _TLS_HANDSHAKE:
+            raise ProtocolError("it speaks TLS, which is not spoken here: connect with tls=false")
 
     def _take(self, length: int) -> bytes:
         """Remove a message of *length* bytes from the buffer and return it without its header."""

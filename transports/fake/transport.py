@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final, Unpack
 from pymongo import AsyncMongoClient
 
 from transports.base import Document, Transport, TransportStatistics
+from transports.endpoint.listening import Listening
 from transports.endpoint.server import Endpoint
 from transports.errors import InvalidURL
 from transports.fake import handshake
@@ -58,7 +59,7 @@ class FakeTransport(Transport):
 
     name: ClassVar[str] = "fake"
 
-    def __init__(self, url: TransportURL, *, listen: str | None = None) -> None:
+    def __init__(self, url: TransportURL, *, listen: str | Listening | None = None) -> None:
         super().__init__(url)
         self._listen = listen
         check_options(url.options, OPTIONS, url.raw)

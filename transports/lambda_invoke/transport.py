@@ -8,7 +8,7 @@ from typing import ClassVar
 from pymongo import AsyncMongoClient
 
 from transports.base import Document, Transport, TransportStatistics
-from transports.endpoint import Endpoint
+from transports.endpoint import Endpoint, Listening
 from transports.errors import CarriageError, ServerUnreachable, TransportClosed
 from transports.lambda_invoke.backend import LambdaBackend
 from transports.lambda_invoke.envelope import FunctionInfo
@@ -31,7 +31,7 @@ class LambdaTransport(Transport):
 
     name: ClassVar[str] = "lambda"
 
-    def __init__(self, url: TransportURL, *, listen: str | None = None) -> None:
+    def __init__(self, url: TransportURL, *, listen: str | Listening | None = None) -> None:
         super().__init__(url)
         self._listen = listen
         self._options = LambdaOptions.from_url(url)
