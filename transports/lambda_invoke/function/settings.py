@@ -1,7 +1,10 @@
 """Configuration of the DB proxy function, from its environment variables.
 
 =============================  =========  ========================================================
-``ODM_PROXY_MONGODB_URI``      required   where MongoDB is; no credentials needed with MONGODB-AWS
+``ODM_PROXY_MONGODB_URI``      one of     where MongoDB is; no credentials needed with MONGODB-AWS
+``ODM_PROXY_MONGODB_URI_SECRET``  these   secret of AWS Secrets Manager that holds the URI, a name
+                                          or ARN, ``#key`` after it where it holds a JSON object
+``ODM_PROXY_MONGODB_URI_PARAMETER`` three parameter of the SSM Parameter Store that holds it
 ``ODM_PROXY_MAX_POOL_SIZE``    4          connections per server and process, of which environments
                                           have one, on Managed Instances several
 ``ODM_PROXY_MAX_IDLE_TIME_MS`` 60000      idle connections are closed after this (Atlas's advice)
@@ -57,22 +60,16 @@ class FunctionSettings:
         """Read the settings from *environment*.
 
         Raises:
-            ConfigurationError: a variable is missing or wrong. What the policy says is read by
-                `Policy.from_text`.
+            ConfigurationError: a variable is missing or wrong, or the URI could not be read from
+                where it is kept. What the policy says is read by `Policy.from_text`.
         """
-        uri = environment.get(PREFIX + "MONGODB_URI", "").strip()
-        if not uri:
-            raise ConfigurationError(
-                f"set the environment variable {PREFIX}MONGODB_URI of the DB proxy function, "
-                "e.g. to mongodb+srv://cluster0.example.mongodb.net/?authMechanism=MONGODB-AWS"
-            )
         staging = environment.get(PREFIX + "STAGING", "").strip() or "odm_proxy.staging"
         if not all(staging.partition(".")):
             raise ConfigurationError(
                 f"{PREFIX}STAGING must be database.collection, not {staging!r}"
             )
         return cls(
-            mongodb_uri=uri,
+            mongodb_uri=_mongodb_uri(environment),
             staging=staging,
             policy=_policy(environment),
             max_pool_size=_positive(environment, "MAX_POOL_SIZE", 4),
@@ -81,6 +78,31 @@ class FunctionSettings:
                 environment, "SERVER_SELECTION_TIMEOUT_MS", 5_000
             ),
         )
+
+
+def _mongodb_uri(environment: Mapping[str, str]) -> str:
+    """Return the URI, read from where it is kept if it is given by reference."""
+    sources = ("MONGODB_URI", "MONGODB_URI_SECRET", "MONGODB_URI_PARAMETER")
+    given = {name: text for name in sources if (text := environment.get(PREFIX + name, "").strip())}
+    if not given:
+        raise ConfigurationError(
+            f"set the environment variable {PREFIX}MONGODB_URI of the DB proxy function, "
+            "e.g. to mongodb+srv://cluster0.example.mongodb.net/?authMechanism=MONGODB-AWS, or "
+            f"{PREFIX}MONGODB_URI_SECRET or {PREFIX}MONGODB_URI_PARAMETER to the name of the "
+            "secret or parameter that holds it"
+        )
+    if len(given) > 1:
+        raise ConfigurationError(
+            f"set one of {' and '.join(PREFIX + name for name in given)}, not both: the DB proxy "
+            "function has one MongoDB URI"
+        )
+    [(name, text)] = given.items()
+    if name == "MONGODB_URI":
+        return text
+    # With botocore, which a function that is given its URI does not load.
+    from transports.lambda_invoke.function.references import read_parameter, read_secret
+
+    return read_secret(text) if name == "MONGODB_URI_SECRET" else read_parameter(text)
 
 
 def _policy(environment: Mapping[str, str]) -> str:
