@@ -18,7 +18,7 @@ from odm.cli.failures import EXIT_CODES_HELP, describe, exit_code
 from odm.cli.lifecycle import Stopped
 from odm.cli.local import local_command
 from odm.cli.ping import ping_command
-from odm.cli.tunnel import tunnel_command
+from odm.cli.tunnel.command import tunnel_command
 from odm.cli.version import version_command
 
 
