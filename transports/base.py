@@ -81,7 +81,7 @@ class TransportStatistics:
     commands: int = 0
     invokes: int = 0
     cold_starts: int = 0
-    details: Mapping[str, int | float] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Transport(abc.ABC):

@@ -43,11 +43,11 @@ class Admission:
         self._in_flight += 1
         return True
 
-    async def enter(self, timeout_s: float, *, first: bool = False) -> None:
+    async def enter(self, timeout_s: float | None, *, first: bool = False) -> None:
         """Wait to be admitted.
 
         Args:
-            timeout_s: the longest to wait, in seconds.
+            timeout_s: the longest to wait, in seconds; None for as long as it takes.
             first: wait before all others: this invoke has been admitted before, and throttled.
 
         Raises:
@@ -71,6 +71,10 @@ class Admission:
         """Take note of an invoke that was not throttled, and admit the next."""
         if self._limit != math.inf:
             self._limit += 1 / self._limit
+        self._leave()
+
+    def withdraw(self) -> None:
+        """Admit the next in the place of one that has nothing to invoke any more."""
         self._leave()
 
     def throttled(self) -> None:

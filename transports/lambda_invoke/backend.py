@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import bson
 from transports.endpoint.backend import Deployment, Member, Request
 from transports.endpoint.handshake import CODEC_OPTIONS
 from transports.lambda_invoke.abandoned import AbandonedOperations
+from transports.lambda_invoke.batching import Batching
 from transports.lambda_invoke.cursors import BatchSizes
 from transports.lambda_invoke.envelope import (
     CommandItem,
@@ -45,11 +47,20 @@ _GRACE_S = 5.0
 
 @dataclass(slots=True)
 class CommandCounters:
-    """Counts of one backend."""
+    """Counts of one backend.
+
+    Attributes:
+        commands: commands run.
+        cold_starts: invocations that began an execution environment.
+        function_ms: how long the invocations took, inside the handler.
+        billed_ms: what AWS bills for them, as far as the function can tell: each rounded up to
+            a millisecond, with the initialisation of a new execution environment.
+    """
 
     commands: int = 0
     cold_starts: int = 0
     function_ms: float = 0.0
+    billed_ms: int = 0
 
 
 class LambdaBackend:
@@ -67,6 +78,7 @@ class LambdaBackend:
         self._abandoned = AbandonedOperations(self._exchange)
         self._bodies = LargeBodies(self._exchange, options.display_name)
         self._batch_sizes = BatchSizes()
+        self.batching = Batching(self._exchange, self._send, invoker.throttling, options.batches)
         self.counters = CommandCounters()
         self.function: FunctionInfo | None = None
 
@@ -104,7 +116,7 @@ class LambdaBackend:
             message = self._batch_sizes.limit(request)
             body = await self._bodies.outgoing(message, request)
             item = CommandItem(request.server, body, request.acknowledged)
-            [result] = await self._exchange([item], request)
+            result = await self.batching.run(request, item)
             if isinstance(result, ReplyResult):
                 reply = await self._bodies.incoming(result.reply, request)
                 self._batch_sizes.learn(request, reply)
@@ -124,6 +136,7 @@ class LambdaBackend:
         )
 
     async def _exchange(self, items: Sequence[Item], request: Request | None) -> Sequence[Result]:
+        """Carry *items*, throttled or not."""
         # A command's own time limit is for what comes before it runs, not for fetching its reply.
         is_ahead = isinstance(items[0], CommandItem | StageItem)
         payload = await self._invoker.invoke(
@@ -131,16 +144,29 @@ class LambdaBackend:
             timeout_s=self._timeout_s(),
             operation=request if is_ahead else None,
         )
+        return self._read(payload, len(items))
+
+    async def _send(self, items: Sequence[Item], within_ms: int | None) -> Sequence[Result]:
+        """Carry *items*, which have been admitted."""
+        payload = await self._invoker.post(
+            encode_request(items, within_ms=within_ms), self._timeout_s()
+        )
+        return self._read(payload, len(items))
+
+    def _read(self, payload: bytes, expected: int) -> Sequence[Result]:
         try:
-            response = decode_response(payload, expected=len(items))
+            response = decode_response(payload, expected=expected)
         except EnvelopeError as error:
             ran: Ran = "no" if isinstance(error, RefusedEnvelope) else "unknown"
-            name = self._options.display_name
-            raise protocol_failure(str(error), name, request, ran) from error
-        self.function = response.function
-        self._function_timeout_s = response.function.timeout_ms / 1000
-        self.counters.cold_starts += response.function.cold_start
-        self.counters.function_ms += response.function.duration_ms
+            raise InvokeError("protocol", str(error), ran) from error
+        function = self.function = response.function
+        self._function_timeout_s = function.timeout_ms / 1000
+        counters = self.counters
+        counters.function_ms += function.duration_ms
+        counters.billed_ms += math.ceil(function.duration_ms)
+        if function.cold_start:
+            counters.cold_starts += 1
+            counters.billed_ms += math.ceil(function.init_ms)
         return response.results
 
     def _timeout_s(self) -> float:
@@ -156,5 +182,6 @@ class LambdaBackend:
         return self._bodies.staged
 
     async def aclose(self) -> None:
-        """Wait, bounded, for cancellations under way."""
+        """Give up batches, and wait, bounded, for cancellations under way."""
+        await self.batching.aclose()
         await self._abandoned.aclose()

@@ -17,6 +17,9 @@ Request (the invoke's payload)::
         {"kind": "cancel", "server": "host:27017", "lsid": "<base64>", "started_ms": 1767225600000}
     ]}
 
+With ``"within_ms": 50`` beside the items, the function begins none of them later than that after
+the first, and answers those with ``{"deferred": true}``: others wait for the response as a whole.
+
 Response (the function's result), one reply per item, in order::
 
     {"odm": 1, "function": {"release": "0.1.0", "environment": "…", "cold_start": true,
@@ -24,7 +27,8 @@ Response (the function's result), one reply per item, in order::
      "replies": [
         {"reply": "<base64>"},                   (or with "encoding", or "staged" and "parts")
         {"members": [{"address": "host:27017", "hello": "<base64>"}]},
-        {"failure": {"code": 6, "code_name": "HostUnreachable", "message": "…", "ran": "no"}}
+        {"failure": {"code": 6, "code_name": "HostUnreachable", "message": "…", "ran": "no"}},
+        {"deferred": true}
     ]}
 
 ``message`` is the OP_MSG after its header (flags and sections) and ``reply`` the BSON document of
@@ -188,7 +192,12 @@ class FailureResult:
     ran: Ran
 
 
-Result = ReplyResult | MembersResult | FailureResult
+@dataclass(frozen=True, slots=True)
+class DeferredResult:
+    """The function did not come to an item within ``within_ms``: it did not run."""
+
+
+Result = ReplyResult | MembersResult | FailureResult | DeferredResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,9 +229,17 @@ class Response:
     results: tuple[Result, ...]
 
 
-def encode_request(items: Sequence[Item]) -> bytes:
-    """Return the invoke payload that carries *items*."""
-    return _dump({"odm": VERSION, "items": [_item_to_json(item) for item in items]})
+def encode_request(items: Sequence[Item], *, within_ms: int | None = None) -> bytes:
+    """Return the invoke payload that carries *items*.
+
+    Args:
+        items: what the function is to do.
+        within_ms: after how many milliseconds it begins none of them any more; None for no limit.
+    """
+    document: dict[str, Any] = {"odm": VERSION, "items": [_item_to_json(item) for item in items]}
+    if within_ms is not None:
+        document["within_ms"] = within_ms
+    return _dump(document)
 
 
 def _item_to_json(item: Item) -> dict[str, Any]:
@@ -334,6 +351,15 @@ def decode_request(event: Any) -> list[Item]:
     return decoded
 
 
+def decode_within_ms(event: Mapping[str, Any]) -> float | None:
+    """Return after how many milliseconds no item of *event* is to be begun, None for no limit.
+
+    Raises:
+        EnvelopeError: it is no number.
+    """
+    return _number(event, "within_ms", "the event") if "within_ms" in event else None
+
+
 def _is_packed(item: Item) -> bool:
     return isinstance(item, CommandItem) and bool(item.message.encoding or item.message.staged)
 
@@ -412,6 +438,8 @@ def _result_to_json(result: Result) -> dict[str, Any]:
             return {
                 "failure": {"code": code, "code_name": code_name, "message": message, "ran": ran}
             }
+        case DeferredResult():
+            return {"deferred": True}
 
 
 def decode_response(payload: bytes, *, expected: int) -> Response:
@@ -461,6 +489,8 @@ def _result_from_json(result: Any, where: str) -> Result:
         return MembersResult(
             tuple((_address(m, "address", where), _bytes_field(m, "hello", where)) for m in members)
         )
+    if "deferred" in result:
+        return DeferredResult()
     return _failure_from_json(_field(result, "failure", dict, where), where)
 
 

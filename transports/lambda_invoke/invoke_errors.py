@@ -32,16 +32,17 @@ Kind = Literal[
     "too_large",
     "crashed",
     "reply_too_large",
+    "protocol",
 ]
 
 
 class InvokeError(Exception):
-    """An invoke that brought no response of the function's handler.
+    """An invoke that brought no response of the function's handler, or none that can be read.
 
     Attributes:
         kind: ``throttled``, ``expired`` (throttled beyond the command's own ``maxTimeMS``),
             ``timeout``, ``network``, ``refused`` (by AWS), ``too_large``, ``crashed`` (the
-            function) or ``reply_too_large``.
+            function), ``reply_too_large`` or ``protocol`` (no envelope of ours).
         message: what happened, in words.
         ran: whether the function may have run the commands.
     """
@@ -51,6 +52,10 @@ class InvokeError(Exception):
         self.kind: Kind = kind
         self.message = message
         self.ran: Ran = ran
+
+    def again(self) -> InvokeError:
+        """Return the same error once more: an exception is raised in one task only."""
+        return InvokeError(self.kind, self.message, self.ran)
 
 
 # These stop a function before its handler is called.

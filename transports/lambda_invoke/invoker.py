@@ -51,7 +51,7 @@ class Invoker:
         self._options = options
         self._stack = AsyncExitStack()
         self._connections = Connections(options)
-        self._throttling = Throttling(options.throttle_timeout_s)
+        self.throttling = Throttling(options.throttle_timeout_s)
         self.counters = InvokeCounters()
 
     async def __aenter__(self) -> Self:
@@ -83,14 +83,17 @@ class Invoker:
                 "no",
             )
         try:
-            return await self._throttling.run(
-                lambda: self._invoke_once(payload, timeout_s), operation
-            )
+            return await self.throttling.run(lambda: self.post(payload, timeout_s), operation)
         except InvokeError:
             self.counters.failures += 1
             raise
 
-    async def _invoke_once(self, payload: bytes, timeout_s: float) -> bytes:
+    async def post(self, payload: bytes, timeout_s: float) -> bytes:
+        """Invoke the function once, throttled or not; whoever calls it has been admitted.
+
+        Raises:
+            InvokeError: there is no response of the handler.
+        """
         self.counters.invokes += 1
         self.counters.bytes_sent += len(payload)
         attempt = Attempt()

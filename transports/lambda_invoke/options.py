@@ -7,7 +7,7 @@ an ARN, as `Invoke` takes it: https://docs.aws.amazon.com/lambda/latest/api/API_
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from transports.errors import InvalidURL
@@ -18,9 +18,12 @@ from transports.url import TransportURL, check_options, redact_url
 MAX_FUNCTION_TIMEOUT_S = 900.0
 
 OPTIONS = (
+    "batchLimitMS",
+    "batchWaitMS",
     "connectTimeoutMS",
     "endpoint",
     "invokeTimeoutMS",
+    "maxBatchSize",
     "openTimeoutMS",
     "profile",
     "region",
@@ -33,6 +36,29 @@ _FUNCTION = re.compile(
     r"|(?:\d{12}:function:))?"
     r"(?P<name>[\w-]{1,140})(?::(?P<qualifier>\$LATEST|[\w-]{1,128}))?$"
 )
+
+
+MAX_BATCH_SIZE = 1000
+"""Most commands in one invoke that may be asked for: what an envelope holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOptions:
+    """How commands that wait at the same time share an invoke (`lambda_invoke.batching`).
+
+    Attributes:
+        max_size: the most commands in one invoke; 1 for one command each.
+        wait_s: seconds that a command waits at most for others while there is room for its invoke.
+        limit_ms: after how many milliseconds a command that is not alone is cut short, to be sent
+            again by itself, and the function begins no further one.
+    """
+
+    max_size: int = 100
+    wait_s: float = 0.01
+    limit_ms: int = 50
+
+
+_BATCHES = BatchOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +78,7 @@ class LambdaOptions:
         throttle_timeout_s: seconds during which a throttled invoke is tried again.
         relay_hello: send every ``hello`` of the driver to the server: true round-trip times, for
             one invoke a heartbeat.
+        batches: how commands share invokes.
     """
 
     function: str
@@ -64,6 +91,7 @@ class LambdaOptions:
     open_timeout_s: float = 30.0
     throttle_timeout_s: float = 10.0
     relay_hello: bool = False
+    batches: BatchOptions = field(default_factory=BatchOptions)
 
     @property
     def display_name(self) -> str:
@@ -109,6 +137,11 @@ class LambdaOptions:
             open_timeout_s=_seconds(url, "openTimeoutMS") or 30.0,
             throttle_timeout_s=_seconds(url, "throttleTimeoutMS") or 10.0,
             relay_hello=_boolean(url, "relayHello"),
+            batches=BatchOptions(
+                max_size=_batch_size(url) or _BATCHES.max_size,
+                wait_s=_seconds(url, "batchWaitMS") or _BATCHES.wait_s,
+                limit_ms=_milliseconds(url, "batchLimitMS") or _BATCHES.limit_ms,
+            ),
         )
 
 
@@ -123,14 +156,31 @@ def _is_service(endpoint: str) -> bool:
 
 
 def _seconds(url: TransportURL, option: str) -> float | None:
+    milliseconds = _milliseconds(url, option)
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _milliseconds(url: TransportURL, option: str) -> int | None:
     text = url.options.get(option)
     if text is None:
         return None
-    if not text.isdecimal() or int(text) == 0:
+    if not text.isdecimal() or not 0 < int(text) < 2**31:
         raise InvalidURL(
             f"{option}={text!r} in {url.redacted!r} must be a whole number of milliseconds above 0"
         )
-    return int(text) / 1000
+    return int(text)
+
+
+def _batch_size(url: TransportURL) -> int | None:
+    text = url.options.get("maxBatchSize")
+    if text is None:
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_BATCH_SIZE:
+        raise InvalidURL(
+            f"maxBatchSize={text!r} in {url.redacted!r} must be a number of commands, 1 (one an "
+            f"invoke) to {MAX_BATCH_SIZE}"
+        )
+    return int(text)
 
 
 def _boolean(url: TransportURL, option: str) -> bool:

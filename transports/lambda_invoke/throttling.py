@@ -43,7 +43,7 @@ _VOLATILE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class _Patience:
+class Patience:
     """How long an operation may wait, in seconds, and whether ``maxTimeMS`` says so."""
 
     seconds: float
@@ -83,10 +83,10 @@ class Throttling:
                     self.admission.succeeded()
                     raise
                 self.admission.throttled()
-                delay = random.uniform(0, min(_BACKOFF_CAP_S, _BACKOFF_BASE_S * 2**attempt))  # noqa: S311 - jitter
-                patience = self._patience(request)
+                delay = self.delay(attempt)
+                patience = self.patience(request)
                 if time.monotonic() + delay - started > patience.seconds:
-                    raise self._give_up(request, patience, error.message) from error
+                    raise self.give_up(request, patience, error.message) from error
             except BaseException:
                 self.admission.succeeded()
                 raise
@@ -101,32 +101,48 @@ class Throttling:
     async def _admit(self, started: float, request: Request | None, *, again: bool) -> None:
         if self.admission.enter_now(first=again):
             return
-        patience = self._patience(request)
+        patience = self.patience(request)
         # What has waited before, here or in a former life, need not stand in line again.
         first = again or patience.seconds == 0
         remaining = max(patience.seconds - (time.monotonic() - started), 0)
         try:
             await self.admission.enter(remaining, first=first)
         except TimeoutError as error:
-            waited = (
-                f"waited {patience.seconds:g} s for its turn: AWS Lambda admits "
-                f"{self.admission.limit:.0f} invokes at a time"
-            )
-            raise self._give_up(request, patience, waited) from error
+            raise self.waited(request, patience) from error
 
-    def _patience(self, request: Request | None) -> _Patience:
+    def delay(self, attempt: int) -> float:
+        """Return how many seconds to let pass after the throttled attempt number *attempt*."""
+        return random.uniform(0, min(_BACKOFF_CAP_S, _BACKOFF_BASE_S * 2**attempt))  # noqa: S311 - jitter
+
+    def is_exhausted(self, request: Request) -> bool:
+        """Whether the patience of *request* was used up a short time ago: it is tried once."""
+        if not self._exhausted:
+            return False
+        self._forget_old()
+        return _identity(request.message) in self._exhausted
+
+    def patience(self, request: Request | None) -> Patience:
+        """Return how long *request* may wait; None has all the patience there is."""
         if request is None:
-            return _Patience(self._timeout_s)
-        if self._exhausted:
-            self._forget_old()
-            if _identity(request.message) in self._exhausted:
-                return _Patience(0)
+            return Patience(self._timeout_s)
+        if self.is_exhausted(request):
+            return Patience(0)
         max_time_s = _max_time_s(request)
         if max_time_s is not None and max_time_s < self._timeout_s:
-            return _Patience(max_time_s, is_max_time=True)
-        return _Patience(self._timeout_s)
+            return Patience(max_time_s, is_max_time=True)
+        return Patience(self._timeout_s)
 
-    def _give_up(self, request: Request | None, patience: _Patience, message: str) -> InvokeError:
+    def waited(self, request: Request | None, patience: Patience) -> InvokeError:
+        """Return the error of *request*, which waited for its turn in vain; remember it."""
+        return self.give_up(
+            request,
+            patience,
+            f"waited {patience.seconds:g} s for its turn: AWS Lambda admits "
+            f"{self.admission.limit:.0f} invokes at a time",
+        )
+
+    def give_up(self, request: Request | None, patience: Patience, message: str) -> InvokeError:
+        """Return the error of *request*, whose *patience* has ended; remember it."""
         if patience.is_max_time:
             # A server, too, counts the time that an operation waits to be let in.
             return InvokeError(

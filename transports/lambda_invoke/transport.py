@@ -78,6 +78,7 @@ class LambdaTransport(Transport):
         if self._invoker is None or self._backend is None:
             return super().statistics()
         invokes, commands = self._invoker.counters, self._backend.counters
+        batches = self._backend.batching.counters
         return TransportStatistics(
             transport=self.name,
             commands=commands.commands,
@@ -90,5 +91,10 @@ class LambdaTransport(Transport):
                 "bytes_received": invokes.bytes_received,
                 "staged_bodies": self._backend.staged_bodies,
                 "function_ms": round(commands.function_ms, 3),
+                "billed_ms": commands.billed_ms,
+                "batches": batches.sizes.total(),
+                "batch_sizes": {str(size): n for size, n in sorted(batches.sizes.items())},
+                "queued_ms": round(batches.queued_ms, 3),
+                "deferred": batches.deferred,
             },
         )

@@ -9,6 +9,7 @@ answered by itself, and one that fails does not disturb the others.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -43,6 +44,7 @@ from transports.lambda_invoke.bodies import (
 from transports.lambda_invoke.envelope import (
     CancelItem,
     CommandItem,
+    DeferredResult,
     DescribeItem,
     DiscardItem,
     EnvelopeError,
@@ -77,6 +79,8 @@ _TIME_IS_UP = FailureResult(
     89, "NetworkTimeout", "the function's time was up before it came to this", "no"
 )
 
+_DEFERRED = DeferredResult()
+
 _log = logging.getLogger("odm.proxy")
 
 
@@ -107,6 +111,7 @@ class Proxy:
         self._views = ViewCatalog(self._executor)
         self._pauses = Pauses(self._executor.max_idle_s)
         self._staging = Staging(self._executor.client, settings.staging)
+        self._max_pool_size = settings.max_pool_size
         self._threads = ThreadPoolExecutor(settings.max_pool_size, "odm-proxy")
         self._counting = threading.Lock()
         self._held_bytes = 0  # of replies, in the invocation under way
@@ -127,6 +132,7 @@ class Proxy:
         deadline = started + max(timeout_ms / 1000 - _ANSWER_MARGIN_S, 0.05)
         try:
             items = envelope.decode_request(event)
+            within_ms = envelope.decode_within_ms(event)
         except EnvelopeError as error:
             return envelope.encode_refusal(str(error))
         cold_start = self._invocations == 0
@@ -135,7 +141,7 @@ class Proxy:
             self._executor.renew_connections()
         self._held_bytes = 0
         try:
-            results = self._fit(self._run_all(items, deadline))
+            results = self._fit(self._run_all(items, deadline, within_ms))
         finally:
             self._pauses.begin()
         return envelope.encode_response(
@@ -150,10 +156,27 @@ class Proxy:
             results,
         )
 
-    def _run_all(self, items: Sequence[Item], deadline: float) -> list[Result]:
+    def _run_all(
+        self, items: Sequence[Item], deadline: float, within_ms: float | None
+    ) -> list[Result]:
         if len(items) == 1:  # the ordinary case pays for no thread
             return [self._run(items[0], deadline)]
-        return list(self._threads.map(lambda item: self._run(item, deadline), items))
+        begin_before = math.inf if within_ms is None else time.monotonic() + within_ms / 1000
+        results: list[Result] = [_DEFERRED] * len(items)
+        waiting = iter(enumerate(items))
+
+        def work() -> None:
+            for index, item in waiting:
+                if time.monotonic() > begin_before:
+                    return
+                results[index] = self._run(item, deadline)
+
+        helpers = min(len(items), self._max_pool_size) - 1
+        others = [self._threads.submit(work) for _ in range(helpers)]
+        work()
+        for other in others:
+            other.result()
+        return results
 
     def _run(self, item: Item, deadline: float) -> Result:
         remaining = deadline - time.monotonic()

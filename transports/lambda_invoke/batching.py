@@ -1,0 +1,327 @@
+"""One invoke, many commands: those that wait at the same time travel together.
+
+A command that comes while no invoke is in flight goes at once. Those that follow it collect: until
+a few turns of the event loop bring no more of them, and where the limit of invokes in flight
+(`transports.lambda_invoke.admission`) is reached, until it is their turn. What may be in a batch,
+and why its slowest command holds up the others for no longer than a bound, is `sharing`'s to say.
+
+A batch is for one server, has no session twice, and is throttled as a whole; how long a command may
+wait is its own affair (`transports.lambda_invoke.throttling`). On a weak CPU the function may not
+come to all commands within the bound: then batches get smaller, and grow again slowly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from transports.endpoint.backend import Request
+from transports.lambda_invoke.bodies import Body
+from transports.lambda_invoke.envelope import CommandItem, DeferredResult, Item, ReplyResult, Result
+from transports.lambda_invoke.invoke_errors import InvokeError
+from transports.lambda_invoke.options import BatchOptions
+from transports.lambda_invoke.sharing import (
+    MAX_REPLY_BYTES,
+    Loners,
+    Shareable,
+    bounded,
+    kill_cursor,
+    shareable,
+    was_cut_short,
+)
+from transports.lambda_invoke.throttling import Throttling
+
+MAX_BATCH_BYTES = 1_000_000
+"""Bytes of the messages in a batch: with base64, less than a quarter of what an invoke takes."""
+
+# Between a driver's write and what the endpoint reads there are as many turns of the event loop.
+_QUIET_TURNS = 3
+
+Exchange = Callable[[Sequence[Item], Request | None], Awaitable[Sequence[Result]]]
+Send = Callable[[Sequence[Item], int | None], Awaitable[Sequence[Result]]]
+
+
+@dataclass(slots=True, eq=False)
+class _Passenger:
+    """A command on its way.
+
+    Attributes:
+        command: the command.
+        item: the command as it travels alone.
+        arrived: when, by the monotonic clock.
+        result: its result, or why there is none.
+        bounded: whether the ``maxTimeMS`` that it travels with is the batch's.
+        expiry: ends its wait.
+    """
+
+    command: Shareable
+    item: CommandItem
+    arrived: float
+    result: asyncio.Future[Result]
+    bounded: bool = False
+    expiry: asyncio.TimerHandle | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Commands that are to share an invoke; open to more until it is admitted."""
+
+    passengers: list[_Passenger] = field(default_factory=list)
+    sessions: set[bytes] = field(default_factory=set)
+    size: int = 0
+    waits_for_admission: bool = False
+
+    def takes(self, command: Shareable) -> bool:
+        return (
+            command.session not in self.sessions
+            and self.size + len(command.request.message) <= MAX_BATCH_BYTES
+        )
+
+    def add(self, passenger: _Passenger) -> None:
+        command = passenger.command
+        self.passengers.append(passenger)
+        self.size += len(command.request.message)
+        if command.session:
+            self.sessions.add(command.session)
+
+
+@dataclass(slots=True)
+class BatchCounters:
+    """Counts of one transport's batches.
+
+    Attributes:
+        sizes: how many invokes carried how many commands, of those with more than one.
+        deferred: commands sent again by themselves.
+        queued_ms: how long commands waited before they were sent, altogether.
+    """
+
+    sizes: Counter[int] = field(default_factory=Counter)
+    deferred: int = 0
+    queued_ms: float = 0.0
+
+
+class Batching:
+    """Sends commands, alone or together. Belongs to one event loop.
+
+    Args:
+        exchange: sends one command's items by themselves, throttled or not.
+        send: sends items once, with a bound in milliseconds.
+        throttling: who admits invokes, and knows how long a command may wait.
+        options: bounds.
+    """
+
+    def __init__(
+        self, exchange: Exchange, send: Send, throttling: Throttling, options: BatchOptions
+    ) -> None:
+        self._exchange = exchange
+        self._send = send
+        self._throttling = throttling
+        self._options = options
+        self._open: dict[str, _Batch] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loners = Loners()
+        self._size = float(options.max_size)
+        self.counters = BatchCounters()
+
+    async def run(self, request: Request, item: CommandItem) -> Result:
+        """Return the function's result for *item*, which is *request* as it can be carried.
+
+        Raises:
+            InvokeError: there is none.
+        """
+        throttling = self._throttling
+        if not throttling.admission.in_flight and not self._open:  # nothing to wait for
+            return await self._alone(request, item)
+        command = shareable(request) if self._options.max_size > 1 else None
+        if command is None or command in self._loners or throttling.is_exhausted(request):
+            return await self._alone(request, item)
+        passenger = self._board(command, item)
+        try:
+            result = await passenger.result
+        finally:
+            if passenger.expiry is not None:
+                passenger.expiry.cancel()
+        return await self._again_if_cut(passenger, result)
+
+    async def _alone(self, request: Request, item: CommandItem) -> Result:
+        [result] = await self._exchange([item], request)
+        return result
+
+    async def _again_if_cut(self, passenger: _Passenger, result: Result) -> Result:
+        command = passenger.command
+        items: list[Item] = [passenger.item]
+        if isinstance(result, ReplyResult):
+            reply = result.reply
+            if reply.encoding or reply.staged or len(reply.data) > MAX_REPLY_BYTES:
+                self._loners.add(command)
+            if not passenger.bounded or reply.encoding or reply.staged:
+                return result
+            killing = kill_cursor(command.request, reply.data)
+            if killing is not None:
+                items.insert(0, CommandItem(killing.server, Body(killing.message)))
+            elif not was_cut_short(reply.data):
+                return result
+            self._loners.add(command)
+        elif not isinstance(result, DeferredResult):
+            return result
+        self.counters.deferred += 1
+        return (await self._exchange(items, command.request))[-1]
+
+    # -- collecting ------------------------------------------------------------------------------
+
+    def _board(self, command: Shareable, item: CommandItem) -> _Passenger:
+        loop = asyncio.get_running_loop()
+        passenger = _Passenger(command, item, time.monotonic(), loop.create_future())
+        server = command.request.server
+        batch = self._open.get(server)
+        if batch is not None and not batch.takes(command):
+            self._close(server, batch)
+            batch = None
+        if batch is None:
+            batch = self._open[server] = _Batch()
+            task = loop.create_task(self._carry(server, batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        batch.add(passenger)
+        if batch.waits_for_admission:
+            self._limit_wait(batch, passenger)
+        if len(batch.passengers) >= self._size:
+            self._close(server, batch)
+        return passenger
+
+    def _close(self, server: str, batch: _Batch) -> None:
+        """Let nobody else into *batch*."""
+        if self._open.get(server) is batch:
+            del self._open[server]
+
+    async def _collect(self, server: str, batch: _Batch) -> None:
+        """Wait until the event loop brings no more commands, or *batch* is full or due."""
+        due = time.monotonic() + self._options.wait_s
+        quiet = 0
+        while quiet < _QUIET_TURNS and self._open.get(server) is batch and time.monotonic() < due:
+            before = len(batch.passengers)
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if len(batch.passengers) == before else 0
+
+    # -- carrying --------------------------------------------------------------------------------
+
+    async def _carry(self, server: str, batch: _Batch) -> None:
+        admission = self._throttling.admission
+        attempt = 0
+        try:
+            await self._collect(server, batch)
+            while batch.passengers:
+                if not admission.enter_now(first=attempt > 0):
+                    await self._wait_for_admission(batch, first=attempt > 0)
+                self._close(server, batch)
+                self._drop_cancelled(batch)
+                if not batch.passengers:
+                    admission.withdraw()
+                    return
+                try:
+                    results = await self._invoke(batch.passengers)
+                except InvokeError as error:
+                    if error.kind != "throttled":
+                        admission.succeeded()
+                        raise
+                    admission.throttled()
+                    delay = self._throttling.delay(attempt)
+                    self._give_up(batch, delay, error)
+                except BaseException:
+                    admission.succeeded()
+                    raise
+                else:
+                    admission.succeeded()
+                    for passenger, result in zip(batch.passengers, results, strict=True):
+                        if not passenger.result.done():
+                            passenger.result.set_result(result)
+                    return
+                attempt += 1
+                await asyncio.sleep(delay)
+                self._drop_cancelled(batch)
+        except InvokeError as error:
+            for passenger in batch.passengers:
+                _fail(passenger, error.again())
+        except BaseException:  # the transport is being closed
+            for passenger in batch.passengers:
+                passenger.result.cancel()
+            raise
+        finally:
+            self._close(server, batch)
+
+    async def _wait_for_admission(self, batch: _Batch, *, first: bool) -> None:
+        batch.waits_for_admission = True
+        for passenger in batch.passengers:
+            self._limit_wait(batch, passenger)
+        try:
+            await self._throttling.admission.enter(None, first=first)
+        finally:
+            batch.waits_for_admission = False
+            for passenger in batch.passengers:
+                if passenger.expiry is not None:
+                    passenger.expiry.cancel()
+
+    def _limit_wait(self, batch: _Batch, passenger: _Passenger) -> None:
+        """Let *passenger* wait no longer than it has patience."""
+        request = passenger.command.request
+        patience = self._throttling.patience(request)
+
+        def give_up() -> None:
+            batch.passengers.remove(passenger)
+            _fail(passenger, self._throttling.waited(request, patience))
+
+        remaining = passenger.arrived + patience.seconds - time.monotonic()
+        passenger.expiry = asyncio.get_running_loop().call_later(max(remaining, 0), give_up)
+
+    def _give_up(self, batch: _Batch, delay: float, error: InvokeError) -> None:
+        """Take from *batch* who has no patience left for one more attempt after *delay*."""
+        now = time.monotonic()
+        for passenger in list(batch.passengers):
+            request = passenger.command.request
+            patience = self._throttling.patience(request)
+            if now + delay - passenger.arrived > patience.seconds:
+                batch.passengers.remove(passenger)
+                _fail(passenger, self._throttling.give_up(request, patience, error.message))
+
+    async def _invoke(self, passengers: Sequence[_Passenger]) -> Sequence[Result]:
+        now = time.monotonic()
+        self.counters.queued_ms += sum(now - passenger.arrived for passenger in passengers) * 1000
+        if len(passengers) == 1:
+            passengers[0].bounded = False
+            return await self._send([passengers[0].item], None)
+        limit_ms = self._options.limit_ms
+        items = []
+        for passenger in passengers:
+            message = bounded(passenger.command, limit_ms)
+            passenger.bounded = message is not None
+            item = passenger.item
+            items.append(item if message is None else replace(item, message=Body(message)))
+        self.counters.sizes[len(items)] += 1
+        results = await self._send(items, limit_ms)
+        self._learn(results)
+        return results
+
+    def _learn(self, results: Sequence[Result]) -> None:
+        """Make batches as large as the function can work off within the bound."""
+        begun = sum(not isinstance(result, DeferredResult) for result in results)
+        if begun < len(results):
+            self._size = max(1.0, begun)
+        else:
+            self._size = min(self._size + 1, self._options.max_size)
+
+    def _drop_cancelled(self, batch: _Batch) -> None:
+        batch.passengers = [p for p in batch.passengers if not p.result.cancelled()]
+
+    async def aclose(self) -> None:
+        """Give up what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _fail(passenger: _Passenger, error: InvokeError) -> None:
+    if not passenger.result.done():
+        passenger.result.set_exception(error)
