@@ -49,10 +49,14 @@ class Policy:
 
     Args:
         rules: None for everything.
+        named: whose policy it is, in what is refused.
     """
 
-    def __init__(self, rules: Rules | None) -> None:
+    def __init__(
+        self, rules: Rules | None, *, named: str = f"the function's policy ({VARIABLE})"
+    ) -> None:
         self._rules = rules
+        self._named = named
 
     @classmethod
     def from_text(cls, policy: str, *, mongodb_uri: str = "", staging: str = "") -> Policy:
@@ -121,9 +125,9 @@ class Policy:
                 _check_views(scope, views)
             return ceilings.lower(self._rules, command, known)
         except Violation as violation:
-            raise _refused(name, database, str(violation)) from None
+            raise self._refused(name, database, str(violation)) from None
         except RecursionError:
-            raise _refused(name, database, "takes no nesting as deep as this") from None
+            raise self._refused(name, database, "takes no nesting as deep as this") from None
 
     def check_reply(self, reply: bytes) -> None:
         """Refuse to pass on a reply that is larger than the policy allows.
@@ -135,8 +139,8 @@ class Policy:
             return
         if len(reply) > self._rules.max_reply_bytes:
             raise Refused(
-                f"not authorized to receive a reply of {len(reply):,} bytes: the function's policy "
-                f"({VARIABLE}) allows {self._rules.max_reply_bytes:,} (maxReplyBytes). "
+                f"not authorized to receive a reply of {len(reply):,} bytes: {self._named} "
+                f"allows {self._rules.max_reply_bytes:,} (maxReplyBytes). "
                 "The command ran; ask for smaller batches or fewer fields"
             )
 
@@ -148,6 +152,10 @@ class Policy:
         """
         if not is_session(lsid, Element(b"lsid", DOCUMENT, 0, len(lsid))):
             raise Refused("not authorized to end operations but those of one session (lsid)")
+
+    def _refused(self, name: str, database: str, rule: str) -> Refused:
+        where = f" on {shown(database)}" if database else ""
+        return Refused(f"not authorized{where} to execute {name}: {self._named} {rule}")
 
 
 def database_of(mongodb_uri: str) -> str:
@@ -184,10 +192,3 @@ def _check_views(command: Scope, views: Views | None) -> None:
             raise Violation(f"{violation}; so says the view {shown(name)!r}") from None
         waiting += [(*found, depth + 1) for found in scope.reads - seen]
         seen |= scope.reads
-
-
-def _refused(name: str, database: str, rule: str) -> Refused:
-    where = f" on {shown(database)}" if database else ""
-    return Refused(
-        f"not authorized{where} to execute {name}: the function's policy ({VARIABLE}) {rule}"
-    )
