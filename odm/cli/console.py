@@ -77,6 +77,12 @@ class Console:
             text = json.dumps(value, indent=2, ensure_ascii=ascii_only, default=str)
             self._out.print(Text(text), soft_wrap=True)
 
+    def event(self, value: Mapping[str, Any]) -> None:
+        """Write one of several JSON documents to stdout, on a line of its own (JSON Lines)."""
+        if self.json_output:
+            text = json.dumps(value, default=str)
+            self._out.print(Text(text), soft_wrap=True)
+
     def pairs(self, rows: Iterable[tuple[str, str]]) -> None:
         """Write names and values, one pair a line."""
         rows = list(rows)
