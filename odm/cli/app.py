@@ -17,6 +17,7 @@ from odm.cli.demo.command import demo_command
 from odm.cli.failures import EXIT_CODES_HELP, describe, exit_code
 from odm.cli.lifecycle import Stopped
 from odm.cli.local import local_command
+from odm.cli.package.command import package_command
 from odm.cli.ping import ping_command
 from odm.cli.tunnel.command import tunnel_command
 from odm.cli.version import version_command
@@ -48,6 +49,7 @@ def _app() -> typer.Typer:
         ("bench", bench_command),
         ("demo", demo_command),
         ("local", local_command),
+        ("package", package_command),
         ("ping", ping_command),
         ("tunnel", tunnel_command),
         ("version", version_command),

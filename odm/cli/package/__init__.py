@@ -1,0 +1,1 @@
+"""``odm package``: the DB proxy function's bundle, built, checked, and described."""
