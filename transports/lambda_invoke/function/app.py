@@ -65,6 +65,7 @@ from transports.lambda_invoke.function.lifecycle import (
     close_at_shutdown,
 )
 from transports.lambda_invoke.function.policy import Policy, Refused
+from transports.lambda_invoke.function.recorder import Recorder
 from transports.lambda_invoke.function.settings import FunctionSettings
 from transports.lambda_invoke.function.staging import MissingPart, Staging
 from transports.lambda_invoke.function.views import ViewCatalog
@@ -116,6 +117,7 @@ class Proxy:
         self._counting = threading.Lock()
         self._held_bytes = 0  # of replies, in the invocation under way
         self._environment = uuid4().hex[:12]
+        self._recorder = Recorder(settings, release())
         self._invocations = 0
         started = _IMPORTED if since is None else since
         self._init_ms = round((time.monotonic() - started) * 1000, 1)
@@ -130,10 +132,12 @@ class Proxy:
         started = time.monotonic()
         timeout_ms = context.get_remaining_time_in_millis()
         deadline = started + max(timeout_ms / 1000 - _ANSWER_MARGIN_S, 0.05)
+        self._recorder.begin(context)
         try:
             items = envelope.decode_request(event)
             within_ms = envelope.decode_within_ms(event)
         except EnvelopeError as error:
+            self._recorder.refuse(self._info(started, timeout_ms, cold_start=False))
             return envelope.encode_refusal(str(error))
         cold_start = self._invocations == 0
         self._invocations += 1
@@ -144,16 +148,18 @@ class Proxy:
             results = self._fit(self._run_all(items, deadline, within_ms))
         finally:
             self._pauses.begin()
-        return envelope.encode_response(
-            FunctionInfo(
-                release=release(),
-                environment=self._environment,
-                cold_start=cold_start,
-                init_ms=self._init_ms,
-                duration_ms=round((time.monotonic() - started) * 1000, 3),
-                timeout_ms=timeout_ms,
-            ),
-            results,
+        function = self._info(started, timeout_ms, cold_start=cold_start)
+        self._recorder.end(function, results)
+        return envelope.encode_response(function, results)
+
+    def _info(self, started: float, timeout_ms: int, *, cold_start: bool) -> FunctionInfo:
+        return FunctionInfo(
+            release=release(),
+            environment=self._environment,
+            cold_start=cold_start,
+            init_ms=self._init_ms,
+            duration_ms=round((time.monotonic() - started) * 1000, 3),
+            timeout_ms=timeout_ms,
         )
 
     def _run_all(
@@ -227,12 +233,14 @@ class Proxy:
         except BodyError as error:
             return FailureResult(*_PROTOCOL_ERROR, str(error), "no")
         deadline = time.monotonic() + timeout_s
-        message = self._policy.check(message, self._views.at(item.server, timeout_s))
-        remaining = max(deadline - time.monotonic(), 0.001)
-        reply = self._executor.run(
-            item.server, message, acknowledged=item.acknowledged, timeout_s=remaining
-        )
-        self._policy.check_reply(reply)
+        with self._recorder.command(item, message) as record:
+            message = self._policy.check(message, self._views.at(item.server, timeout_s))
+            message = record.commented(message)
+            remaining = max(deadline - time.monotonic(), 0.001)
+            record.reply = reply = self._executor.run(
+                item.server, message, acknowledged=item.acknowledged, timeout_s=remaining
+            )
+            self._policy.check_reply(reply)
         if self._may_hold(len(reply)):
             return ReplyResult(Body(reply))
         return self._staged(Body(*compress(reply)))

@@ -12,6 +12,9 @@
 ``ODM_PROXY_STAGING``          odm_proxy.staging  collection for bodies too large for one invoke
 ``ODM_PROXY_POLICY``           readWrite  what callers may run: a preset, JSON, or a .json file of
                                           the bundle (`function.policy`, docs/policy.md)
+``ODM_PROXY_LOG_INVOCATIONS``  true       one line of JSON per invocation (docs/observability.md)
+``ODM_PROXY_METRICS_NAMESPACE``  none     its numbers become metrics in this CloudWatch namespace
+``ODM_PROXY_COMMENT``          true       commands name invoke, caller and trace in a ``comment``
 =============================  =========  ========================================================
 
 An option in the URI itself wins over its variable.
@@ -22,11 +25,15 @@ https://www.mongodb.com/docs/atlas/manage-connections-aws-lambda/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 PREFIX = "ODM_PROXY_"
+
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html
+_METRICS_NAMESPACE = re.compile(r"(?!AWS/)[0-9A-Za-z._/#:-]{1,255}")
 
 
 class ConfigurationError(ValueError):
@@ -46,6 +53,10 @@ class FunctionSettings:
         server_selection_timeout_ms: how long a command waits for its server.
         staging: ``"database.collection"`` for bodies that are too large for one invoke.
         policy: a preset's name or a JSON object; ``""`` is the safe default.
+        log_invocations: whether each invocation writes a line about its commands.
+        metrics_namespace: where in CloudWatch metrics of it go; ``""`` for none.
+        comment: whether commands without a ``comment`` get one.
+        function_name: as AWS Lambda tells it; ``""`` elsewhere.
     """
 
     mongodb_uri: str = field(repr=False)
@@ -54,6 +65,10 @@ class FunctionSettings:
     server_selection_timeout_ms: int = 5_000
     staging: str = "odm_proxy.staging"
     policy: str = ""
+    log_invocations: bool = True
+    metrics_namespace: str = ""
+    comment: bool = True
+    function_name: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> FunctionSettings:
@@ -77,6 +92,10 @@ class FunctionSettings:
             server_selection_timeout_ms=_positive(
                 environment, "SERVER_SELECTION_TIMEOUT_MS", 5_000
             ),
+            log_invocations=_boolean(environment, "LOG_INVOCATIONS", default=True),
+            metrics_namespace=_metrics_namespace(environment),
+            comment=_boolean(environment, "COMMENT", default=True),
+            function_name=environment.get("AWS_LAMBDA_FUNCTION_NAME", ""),
         )
 
 
@@ -117,6 +136,23 @@ def _policy(environment: Mapping[str, str]) -> str:
         raise ConfigurationError(
             f"{PREFIX}POLICY names the file {text!r}, which cannot be read: put it into the bundle"
         ) from error
+
+
+def _boolean(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = environment.get(PREFIX + name, "").strip()
+    if text not in ("", "true", "false"):
+        raise ConfigurationError(f"{PREFIX}{name} must be true or false, not {text!r}")
+    return text == "true" if text else default
+
+
+def _metrics_namespace(environment: Mapping[str, str]) -> str:
+    text = environment.get(PREFIX + "METRICS_NAMESPACE", "").strip()
+    if text and not _METRICS_NAMESPACE.fullmatch(text):
+        raise ConfigurationError(
+            f"{PREFIX}METRICS_NAMESPACE must be 1 to 255 letters, digits and . - _ / # : and not "
+            f"begin with AWS/, not {text[:80]!r}"
+        )
+    return text
 
 
 def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
