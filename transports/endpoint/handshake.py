@@ -260,13 +260,16 @@ def app_name(command: Mapping[str, Any]) -> str | None:
 
 
 def driver_name(command: Mapping[str, Any]) -> str:
-    """Return ``client.driver`` of a handshake, as in ``"PyMongo 4.13.0"``; ``""`` for none."""
+    """Return ``client.driver`` of a handshake, as in ``"PyMongo 4.13.0"``; ``""`` for none.
+
+    What is built on a driver adds itself to both fields, after a ``|``.
+    """
     client = command.get("client")
     driver = client.get("driver") if isinstance(client, Mapping) else None
     if not isinstance(driver, Mapping):
         return ""
     words = [driver.get("name"), driver.get("version")]
-    return " ".join(word for word in words if isinstance(word, str) and word)
+    return " ".join(word.partition("|")[0] for word in words if isinstance(word, str) and word)
 
 
 def unsupported_query(name: str) -> Reply:
