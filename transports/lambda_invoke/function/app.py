@@ -63,6 +63,8 @@ from transports.lambda_invoke.function.lifecycle import (
     Pauses,
     around_snapshots,
     close_at_shutdown,
+    connect_ahead,
+    is_for_a_snapshot,
 )
 from transports.lambda_invoke.function.policy import Policy, Refused
 from transports.lambda_invoke.function.recorder import Recorder
@@ -121,6 +123,13 @@ class Proxy:
         self._invocations = 0
         started = _IMPORTED if since is None else since
         self._init_ms = round((time.monotonic() - started) * 1000, 1)
+
+    def connect(self) -> None:
+        """Make the first connection, before there is anything to be sent on it."""
+        started = time.monotonic()
+        connect_ahead(self._executor.connect)
+        self._init_ms = round(self._init_ms + (time.monotonic() - started) * 1000, 1)
+        self._pauses.begin()  # it may be long until there is
 
     def close(self) -> None:
         """Close the connections: none stays behind when the environment ends."""
@@ -331,6 +340,8 @@ def release() -> str:
 
 _settings = FunctionSettings.from_environment(os.environ)
 _proxy = Proxy(_settings)
+if _settings.connect_at_init and not is_for_a_snapshot():
+    _proxy.connect()
 
 
 def _close() -> None:
@@ -340,6 +351,8 @@ def _close() -> None:
 def _reopen() -> None:
     global _proxy
     _proxy = Proxy(_settings, since=time.monotonic())
+    if _settings.connect_at_init:
+        _proxy.connect()
 
 
 close_at_shutdown(_close)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import random
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from itertools import count
@@ -41,7 +41,7 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
-from pymongo.server_selectors import any_server_selector
+from pymongo.server_selectors import any_server_selector, writable_server_selector
 from pymongo.synchronous.topology import Topology
 
 from transports.lambda_invoke.envelope import Ran
@@ -135,6 +135,21 @@ class Executor:
             server.pool.reset_without_pause()
             server._monitor._reset_connection()
 
+    def connect(self) -> None:
+        """Make a connection to the server that takes writes, for the first command to find.
+
+        Raises:
+            NotCompleted: it was not reached, or does not take the function's credentials.
+        """
+        limit = self._server_selection_timeout_s
+        try:
+            topology = self._client._get_topology()
+            server = topology.select_server(writable_server_selector, "hello", limit)
+        except PyMongoError as error:
+            raise NotCompleted("any member", error, ran="no") from error
+        message = _NO_FLAGS + b"\x00" + bson.encode({"hello": 1, "$db": "admin"})
+        self.run(format_address(server.description.address), message, timeout_s=limit)
+
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
@@ -163,12 +178,31 @@ class Executor:
         Raises:
             NotCompleted: the server was not reached, or did not answer.
         """
+        [answer] = self.run_many(server, [message], timeout_s=timeout_s)
+        if isinstance(answer, NotCompleted):
+            raise answer
+        return answer if acknowledged else b""
+
+    def run_many(
+        self, server: str, messages: Sequence[bytes | bytearray], *, timeout_s: float
+    ) -> list[bytes | NotCompleted]:
+        """Send *messages* to *server* over one connection and return its answers.
+
+        They are sent together; the server runs one when it has answered the one before.
+
+        Args:
+            server: ``"host:port"`` of a member of the deployment.
+            messages: each an OP_MSG after its header: flags and sections.
+            timeout_s: seconds after which the connection is given up, and with it what runs.
+
+        Returns:
+            For each the BSON document of the reply's section 0, or why there is none.
+        """
         deadline = time.monotonic() + timeout_s
         limit = min(self._server_selection_timeout_s, timeout_s)
-        request_id = next(self._request_ids) % 2**31
-        head, body = frame(message, request_id)
+        ids = [next(self._request_ids) % 2**31 for _ in messages]
         sent = False
-        reply = b""
+        received: list[bytes] = []
         try:
             target = self._select(parse_address(server), limit)
             with ExitStack() as stack:
@@ -178,20 +212,22 @@ class Executor:
                     # It tells PyMongo's server monitoring about errors raised inside.
                     connection = stack.enter_context(self._client._checkout(target, None))
                 connection.set_conn_timeout(max(deadline - time.monotonic(), 0.001))
-                connection.send_message(head, 0)
-                if body:
-                    connection.send_message(body, 0)  # type: ignore[arg-type]
+                sent = len(messages) > 1  # of several, some may be whole before the last is
+                for piece in frames(messages, ids):
+                    connection.send_message(piece, 0)  # type: ignore[arg-type]  # a view, or bytes
                 sent = True  # what raised before this was not whole, and no server runs a part
-                answer = connection.receive_message(request_id)
-                reply = bytes(answer.raw_command_response())
-                _raise_state_change(reply, connection.max_wire_version)
+                for request_id in ids:
+                    answer = connection.receive_message(request_id)
+                    received.append(bytes(answer.raw_command_response()))
+                for reply in received:
+                    _raise_state_change(reply, connection.max_wire_version)
         except PyMongoError as error:
             # A reply that changes the topology: monitoring has learnt of it, the caller gets it.
-            if not reply and sent:
-                raise NotCompleted(server, error, ran="unknown") from error
-            if not reply:
-                raise NotCompleted(server, _not_reached(error), ran="no") from error
-        return reply if acknowledged else b""
+            ran: Ran = "unknown" if sent else "no"
+            failed = NotCompleted(server, error if sent else _not_reached(error), ran=ran)
+            failed.__cause__ = error
+            return [*received, *[failed] * (len(messages) - len(received))]
+        return list(received)
 
     def _select(self, address: Address, timeout_s: float) -> Any:
         """Return PyMongo's server at *address*, once it is known to answer.
@@ -313,16 +349,25 @@ class Executor:
         return bson.decode(self.run(server, message, timeout_s=timeout_s), _REPLY_OPTIONS)
 
 
-def frame(message: bytes | bytearray, request_id: int) -> tuple[bytes, memoryview]:
-    """Return *message* with an OP_MSG header and without flags: one message, one reply.
+def frames(
+    messages: Sequence[bytes | bytearray], ids: Sequence[int]
+) -> Iterator[bytes | memoryview]:
+    """Yield *messages* as OP_MSGs with headers and without flags: one message, one reply.
 
-    In two pieces: a long message is not copied, a short one is whole in the first.
+    In as few pieces as can be without copying a long message.
     """
-    head = _HEADER.pack(len(message) + 16, request_id, 0, _OP_MSG) + _NO_FLAGS
-    body = memoryview(message)[4:]
-    if len(message) <= _JOIN_BELOW_BYTES:
-        return head + body, body[:0]
-    return head, body
+    short: list[bytes | memoryview] = []
+    for message, request_id in zip(messages, ids, strict=True):
+        short.append(_HEADER.pack(len(message) + 16, request_id, 0, _OP_MSG) + _NO_FLAGS)
+        body = memoryview(message)[4:]
+        if len(message) <= _JOIN_BELOW_BYTES:
+            short.append(body)
+        else:
+            yield b"".join(short)
+            yield body
+            short.clear()
+    if short:
+        yield b"".join(short)
 
 
 def parse_address(server: str) -> Address:

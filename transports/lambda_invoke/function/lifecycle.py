@@ -1,4 +1,4 @@
-"""The lives of an execution environment: snapshots, thaws, and the end.
+"""The lives of an execution environment: the beginning, snapshots, thaws, and the end.
 
 Owns what AWS Lambda does to the function's process between invocations, and when: it says *that*
 connections are to be closed or made anew, never how. Knows nothing of envelopes and commands.
@@ -22,15 +22,46 @@ from types import FrameType
 
 from bson.objectid import ObjectId
 
+from transports.url import redact
+
 # Lambda gives the runtime 300 ms beside external extensions, 500 ms beside internal ones. A process
 # that ends closes its sockets whatever became of close(), so ending in time comes first.
 _SHUTDOWN_S = 0.2
+# Some round trips, a computation and the look-up of a name, and nine tenths of 10 s to spare.
+_CONNECT_S = 1.0
 _CLOCK_STOOD_STILL_S = 1.0
 _DRIVER_THREADS = "pymongo"
 _JOIN_S = 1.0
 _MAX_COUNTER = 0xFFFFFF
 
 _log = logging.getLogger("odm.proxy")
+
+
+def connect_ahead(connect: Callable[[], None]) -> None:
+    """Call *connect* while the environment initialises, which has a whole processor then.
+
+    An invocation of a function of 128 MB has a fourteenth, and TLS and SCRAM are computing. What
+    fails, or takes long, ends no initialisation: Lambda gives it 10 s, and a server that cannot be
+    reached is for the first command to tell. It goes on meanwhile.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib
+    """
+
+    def quietly() -> None:
+        try:
+            connect()
+        except Exception as error:  # of the driver, the name service, the credentials' provider
+            _log.warning("not connected at init: %s", redact(str(error)))
+
+    # In a thread of its own: no option of the driver's bounds the look-up of a name.
+    connecting = threading.Thread(target=quietly, name="odm-connect", daemon=True)
+    connecting.start()
+    connecting.join(_CONNECT_S)
+
+
+def is_for_a_snapshot() -> bool:
+    """Whether what is being initialised will be a SnapStart snapshot, and hold no connection."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 
 def close_at_shutdown(close: Callable[[], None]) -> None:

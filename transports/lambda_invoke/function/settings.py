@@ -9,6 +9,7 @@
                                           have one, on Managed Instances several
 ``ODM_PROXY_MAX_IDLE_TIME_MS`` 60000      idle connections are closed after this (Atlas's advice)
 ``ODM_PROXY_SERVER_SELECTION_TIMEOUT_MS``  5000  how long to look for a server before saying so
+``ODM_PROXY_CONNECT_AT_INIT``  true       connect to MongoDB before the first invocation
 ``ODM_PROXY_STAGING``          odm_proxy.staging  collection for bodies too large for one invoke
 ``ODM_PROXY_POLICY``           readWrite  what callers may run: a preset, JSON, or a .json file of
                                           the bundle (`function.policy`, docs/policy.md)
@@ -51,6 +52,7 @@ class FunctionSettings:
             environments x processes x (max_pool_size + 1).
         max_idle_time_ms: idle connections are closed after this many milliseconds.
         server_selection_timeout_ms: how long a command waits for its server.
+        connect_at_init: whether the first connection is made before the first invocation.
         staging: ``"database.collection"`` for bodies that are too large for one invoke.
         policy: a preset's name or a JSON object; ``""`` is the safe default.
         log_invocations: whether each invocation writes a line about its commands.
@@ -63,6 +65,7 @@ class FunctionSettings:
     max_pool_size: int = 4
     max_idle_time_ms: int = 60_000
     server_selection_timeout_ms: int = 5_000
+    connect_at_init: bool = True
     staging: str = "odm_proxy.staging"
     policy: str = ""
     log_invocations: bool = True
@@ -87,6 +90,7 @@ class FunctionSettings:
             mongodb_uri=_mongodb_uri(environment),
             staging=staging,
             policy=_policy(environment),
+            connect_at_init=_flag(environment, "CONNECT_AT_INIT", default=True),
             max_pool_size=_positive(environment, "MAX_POOL_SIZE", 4),
             max_idle_time_ms=_positive(environment, "MAX_IDLE_TIME_MS", 60_000),
             server_selection_timeout_ms=_positive(
@@ -153,6 +157,13 @@ def _metrics_namespace(environment: Mapping[str, str]) -> str:
             f"begin with AWS/, not {text[:80]!r}"
         )
     return text
+
+
+def _flag(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = environment.get(PREFIX + name, "").strip().lower()
+    if text and text not in ("true", "false"):
+        raise ConfigurationError(f"{PREFIX}{name} must be true or false, not {text!r}")
+    return text == "true" if text else default
 
 
 def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
