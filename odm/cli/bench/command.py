@@ -33,8 +33,8 @@ def bench_command(
         list[str] | None,
         typer.Option(
             metavar="PART",
-            help="Only read, write, list, scan, aggregate, page, gather, load, trace or "
-            "connections; may be repeated.",
+            help="Only read, write, list, scan, aggregate, page, gather, load, trace, "
+            "cold or connections; may be repeated.",
         ),
     ] = None,
     contender: Annotated[

@@ -102,7 +102,7 @@ class FloorContender(Contender):
         assert isinstance(members, MembersResult), members
         self._server = next(address for address, hello in members.members if _is_writable(hello))
         for number in range(_READS):
-            self._payloads["read", number] = self._encoded(_read(number))
+            self._payloads["read", number] = self._encoded(read_command(number))
         for limit in (0, 10, documents.LIST_LENGTH):
             self._payloads["list", limit] = self._encoded(_list(limit))
         self._payloads["aggregate", 0] = self._encoded(
@@ -135,13 +135,18 @@ class FloorContender(Contender):
             return await self._post(payload)
 
     def _encoded(self, command: dict[str, Any]) -> bytes:
-        session = {"id": Binary(uuid4().bytes, 4)}
-        message = bson.encode({**command, "lsid": session, "$db": self._database})
-        item = CommandItem(self._server, Body(_FLAGS_AND_KIND + message))
-        return encode_request([item])
+        return encoded(self._server, self._database, command)
 
 
-def _read(number: int) -> dict[str, Any]:
+def encoded(server: str, database: str, command: dict[str, Any]) -> bytes:
+    """Return an invoke's payload that carries one command, in a session of its own."""
+    session = {"id": Binary(uuid4().bytes, 4)}
+    message = bson.encode({**command, "lsid": session, "$db": database})
+    return encode_request([CommandItem(server, Body(_FLAGS_AND_KIND + message))])
+
+
+def read_command(number: int) -> dict[str, Any]:
+    """Return the command that reads the *number*-th article."""
     query = {"_id": ObjectId(documents.article_id(number))}
     return {"find": documents.ARTICLES, "filter": query, "limit": 1, "singleBatch": True}
 

@@ -7,9 +7,10 @@ from html import escape
 from typing import Any
 
 from odm.cli.bench.charts import bars, boxes, curves
+from odm.cli.bench.cold_result import phases_of
 from odm.cli.bench.result import Result
 from odm.cli.bench.statistics import summarise
-from odm.cli.bench.table import milliseconds, ratio_rows
+from odm.cli.bench.table import cold_rows, milliseconds, ratio_rows
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --pale: #5d6b7c; --rule: #d8dee6; --ground: #fff }
@@ -48,6 +49,7 @@ def page(result: Result) -> str:
         *_invokes(result),
         *_load(result, names),
         *_traces(result),
+        *_cold_processes(result),
         *_connections(result),
         *_figures(result),
         *_failures(result),
@@ -165,6 +167,21 @@ def _traces(result: Result) -> Iterable[str]:
     if rows:
         parts = [*next(iter(rows.values()))]
         yield f"<h2>Cold starts</h2>{bars('cold starts', rows, parts, 'ms')}"
+
+
+def _cold_processes(result: Result) -> Iterable[str]:
+    for kind in dict.fromkeys(each.kind for each in result.cold):
+        processes = [each for each in result.cold if each.kind == kind and each.total]
+        if not processes:
+            continue
+        title = f"Cold start of a {kind}, by phase"
+        rows = {each.name: each.medians() for each in processes}
+        phases = [name for name in phases_of(kind) if any(row.get(name) for row in rows.values())]
+        names = [each.name for each in processes]
+        yield f"<h2>{title}</h2>"
+        yield '<p class="note">Medians of real processes, from their start to the first reply.</p>'
+        yield bars(title, rows, phases, "ms")
+        yield _table(("phase, ms", *names), cold_rows(kind, processes), words=1)
 
 
 def _connections(result: Result) -> Iterable[str]:

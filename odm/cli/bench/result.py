@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from odm.cli.bench.cold_result import ColdProcess
 from odm.cli.bench.statistics import Summary, ratio, summarise
 
 PAIRS = (
@@ -192,6 +193,7 @@ class Result:
     titles: dict[str, str] = field(default_factory=dict)
     load: list[LoadPoint] = field(default_factory=list)
     traces: list[Trace] = field(default_factory=list)
+    cold: list[ColdProcess] = field(default_factory=list)
     connections: list[ConnectionCurve] = field(default_factory=list)
     complete: bool = False
 
@@ -206,6 +208,7 @@ class Result:
         ]
         found += [(p.contender, f"load at {p.concurrency}", p.error) for p in self.load if p.error]
         found += [(each.contender, "trace", each.error) for each in self.traces if each.error]
+        found += [(each.name, f"cold {each.kind}", each.error) for each in self.cold if each.error]
         found += [(each.way, each.scenario, each.error) for each in self.connections if each.error]
         return found
 
@@ -241,6 +244,7 @@ class Result:
             "ratios": self.ratios(),
             "load": [each.document() for each in self.load],
             "traces": [each.document() for each in self.traces],
+            "cold": [each.document() for each in self.cold],
             "connections": [each.document() for each in self.connections],
             "errors": [
                 {"contender": name, "where": where, "error": error}

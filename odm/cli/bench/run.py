@@ -11,6 +11,7 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
+from odm.cli.bench.cold_start import run_cold_starts
 from odm.cli.bench.connections import run_connections
 from odm.cli.bench.contenders import Contender
 from odm.cli.bench.load import run_load
@@ -49,6 +50,8 @@ async def run_bench(
             await run_workloads(contenders, settings, result, reporter)
             if settings.wants("load"):
                 await run_load(contenders, settings, result, reporter)
+        if settings.wants("cold"):
+            await run_cold_starts(stage, settings, result, reporter)
         if settings.wants("connections"):
             await run_connections(stage, settings, result, reporter)
     result.machine["load_average_after"] = _load_average()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-PARTS = ("load", "trace", "connections")
+PARTS = ("load", "trace", "cold", "connections")
 """What is measured besides the workloads, by the names that ``--only`` takes."""
 
 
@@ -22,6 +22,7 @@ class Settings:
         load_rounds: its rounds.
         trace_length: invocations in a trace.
         cold_starts: cold starts of each function.
+        cold_processes: process starts of each kind, by phase.
         callers: processes that connect at once.
         only: workloads and `PARTS` to measure; empty for all.
         contenders: names of those that take part; empty for all.
@@ -36,6 +37,7 @@ class Settings:
     load_rounds: int = 3
     trace_length: int = 30
     cold_starts: int = 5
+    cold_processes: int = 20
     callers: int = 32
     only: tuple[str, ...] = ()
     contenders: tuple[str, ...] = ()
@@ -50,6 +52,7 @@ class Settings:
             load_s=0.3,
             load_rounds=1,
             cold_starts=1,
+            cold_processes=2,
             callers=min(self.callers, 4),
             divisor=4,
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from odm.cli.bench.cold_result import ColdProcess, phases_of
 from odm.cli.bench.result import Result, Series
 from odm.cli.bench.statistics import summarise
 from odm.cli.console import Column, Console
@@ -15,6 +18,7 @@ def show(result: Result, console: Console) -> None:
     _show_ratios(result, console)
     _show_load(result, console)
     _show_traces(result, console)
+    _show_cold_processes(result, console)
     _show_connections(result, console)
     for name, reason in result.skipped.items():
         console.line(f"{name}: skipped: {reason}", style="yellow")
@@ -130,6 +134,35 @@ def _show_traces(result: Result, console: Console) -> None:
             )
         )
     console.table(columns, rows)
+
+
+def _show_cold_processes(result: Result, console: Console) -> None:
+    for kind in dict.fromkeys(each.kind for each in result.cold):
+        processes = [each for each in result.cold if each.kind == kind and each.total]
+        if not processes:
+            continue
+        console.table(
+            [Column(f"cold start of a {kind}, ms", style="bold")]
+            + [Column(each.name, numeric=True) for each in processes],
+            cold_rows(kind, processes),
+        )
+
+
+def cold_rows(kind: str, processes: Sequence[ColdProcess]) -> list[tuple[str, ...]]:
+    """Return a row of medians for each phase, and for their sum; a column for each process."""
+    medians = [each.medians() for each in processes]
+    rows = [
+        (phase, *(milliseconds(found.get(phase)) for found in medians)) for phase in phases_of(kind)
+    ]
+    totals = [each.total for each in processes]
+    return [
+        *rows,
+        ("in all", *(milliseconds(total.median if total else None) for total in totals)),
+        (
+            "quartiles",
+            *(f"{total.q1:.0f} to {total.q3:.0f}" if total else "-" for total in totals),
+        ),
+    ]
 
 
 def _show_connections(result: Result, console: Console) -> None:

@@ -1,0 +1,1 @@
+"""Programs whose start is measured: a function's process, and a caller's."""
