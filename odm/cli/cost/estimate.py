@@ -1,0 +1,333 @@
+"""A workload's month: invocations, GB-seconds, concurrency, connections, latency and money.
+
+Each *way* of running it is estimated: callers that connect by themselves; the proxy with one command
+an invoke; with batches; and those with one thing changed. Pure functions; the assumptions are listed
+in `ASSUMPTIONS` and belong to the result.
+
+Sources: billing, https://aws.amazon.com/lambda/pricing/; that INIT is billed since 2025-08-01,
+https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/; connections,
+docs/lambda.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from odm.cli.cost.concurrency import Concurrency, concurrency, poisson
+from odm.cli.cost.prices import Bill, Cluster, Line, Price, Prices, Usage
+from odm.cli.cost.workload import MONTH_S, Workload
+
+GB = 1024**3
+"""AWS's examples count 1,024 MB as a GB, of memory and of data."""
+
+MONITORS = 1
+"""Connections of a driver's monitor, per server and process: on Lambda PyMongo polls, with one."""
+
+BASE64 = 4 / 3
+"""What a byte of BSON becomes in an invoke's JSON payload."""
+
+ASSUMPTIONS = (
+    "A month has 730 hours; prices are list prices, without Savings Plans or taxes.",
+    "Duration is billed per invocation, rounded up to 1 ms, and includes the init phase of a cold "
+    "start, which AWS bills for every function since 2025-08-01.",
+    "Throttled invokes are not billed: nothing was run.",
+    "A caller is quiet when a gather begins: its first command travels alone, the rest together.",
+    "The commands of a batch run on as many connections at a time as the pool has.",
+    "Cold starts, where they were not measured: each environment that the busiest hour needs at "
+    "99 % is started anew every environment_life_s. AWS documents no lifetime; measure with --log.",
+    "The concurrency is that of the busiest hour. Arrivals are Poisson; bursts come on top of it.",
+    "Provisioned concurrency is on all month; the free tier does not apply to such a function.",
+    "arm64 is taken to need the same time as x86_64.",
+    "Bytes between Availability Zones are billed on this side, once each way.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way of running a workload.
+
+    Attributes:
+        name: for programs.
+        title: for people.
+        workload: as it is run that way.
+        proxy: whether there is a function at all.
+        batching: whether commands share invokes.
+    """
+
+    name: str
+    title: str
+    workload: Workload
+    proxy: bool = True
+    batching: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What one way costs and needs.
+
+    Attributes:
+        way: which.
+        invokes: a month; 0 without the proxy.
+        commands_per_invoke: on average.
+        billed_ms: per invocation on average, cold starts included.
+        cold_starts: a month.
+        gb_seconds: a month.
+        burst_invokes: how many invocations a burst asks for at one time.
+        load: the concurrency of the busiest hour; None without the proxy.
+        connections: at a server, at most.
+        latency_ms: what a caller waits for one command when nothing is in its way.
+        bill: of the month.
+        waiting_gb_seconds: what callers that are functions are billed for while they wait.
+        cluster: the smallest cluster tier that takes so many connections.
+    """
+
+    way: Way
+    invokes: float
+    commands_per_invoke: float
+    billed_ms: float
+    cold_starts: float
+    gb_seconds: float
+    burst_invokes: int
+    load: Concurrency | None
+    connections: int
+    latency_ms: float
+    bill: Bill
+    waiting_gb_seconds: float
+    cluster: Cluster | None
+
+    def document(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "way": self.way.name,
+            "title": self.way.title,
+            "invokes": round(self.invokes),
+            "commands_per_invoke": round(self.commands_per_invoke, 3),
+            "billed_ms_per_invoke": round(self.billed_ms, 3),
+            "cold_starts": round(self.cold_starts),
+            "gb_seconds": round(self.gb_seconds, 1),
+            "burst_invokes": self.burst_invokes,
+            "concurrency": self.load.document() if self.load else None,
+            "connections_per_server": self.connections,
+            "latency_ms": round(self.latency_ms, 3),
+            "usd_per_month": round(self.bill.usd, 4),
+            "bill": [line.document() for line in self.bill.lines],
+            "unpriced": list(self.bill.unpriced),
+            "smallest_cluster": self.cluster.name if self.cluster else None,
+        }
+
+
+def ways(workload: Workload) -> list[Way]:
+    """Return the ways that are compared for *workload*."""
+    plain = replace(workload, provisioned=0, snap_start=False)
+    other = "arm64" if workload.architecture == "x86_64" else "x86_64"
+    found = [
+        Way(
+            name="direct",
+            title="no proxy: every caller connects",
+            workload=plain,
+            proxy=False,
+            batching=False,
+        ),
+        Way(name="single", title="proxy, one command an invoke", workload=plain, batching=False),
+        Way(name="batches", title="proxy, batches", workload=plain),
+        Way(
+            name=other,
+            title=f"proxy, batches, {other}",
+            workload=replace(plain, architecture=other),
+        ),
+    ]
+    load = _load(plain, batching=True)
+    wanted = workload.provisioned or max(1, min(load.p99, workload.reserved))
+    provisioned = replace(plain, provisioned=wanted)
+    title = f"proxy, batches, {wanted} provisioned"
+    found.append(Way(name="provisioned", title=title, workload=provisioned))
+    title = "proxy, batches, SnapStart"
+    found.append(Way(name="snap_start", title=title, workload=replace(plain, snap_start=True)))
+    return found
+
+
+def estimate(
+    way: Way, prices: Prices, region: str, *, free_tier: bool = False, target: float = 0.001
+) -> Estimate:
+    """Return what *way* costs and needs in *region*.
+
+    Args:
+        way: one of `ways`.
+        prices: what things cost.
+        region: where the function is.
+        free_tier: whether the function has the account's free tier to itself.
+        target: the share of invokes that may be throttled.
+    """
+    if not way.proxy:
+        return _direct(way, prices, region)
+    workload, batching = way.workload, way.batching
+    load = _load(workload, batching=batching, target=target)
+    commands_per_invoke = _commands_per_invoke(workload, batching=batching)
+    invokes = workload.commands_per_month / commands_per_invoke
+    cold_starts = _cold_starts(workload, load, invokes)
+    start_ms = workload.restore_ms if workload.snap_start else workload.init_ms
+    billed_ms = _warm_billed_ms(workload, batching=batching)
+    memory_gb = workload.memory_mb / 1024
+    gb_seconds = (invokes * billed_ms + cold_starts * math.ceil(start_ms)) / 1000 * memory_gb
+    on_provisioned = _share_on_provisioned(workload, load)
+    usage = Usage(
+        requests=invokes,
+        gb_seconds=gb_seconds * (1 - on_provisioned),
+        provisioned_gb_seconds=workload.provisioned * MONTH_S * memory_gb,
+        provisioned_duration_gb_seconds=gb_seconds * on_provisioned,
+        snapshot_gb_seconds=MONTH_S * memory_gb * workload.snap_start,
+        restored_gb=cold_starts * memory_gb * workload.snap_start,
+        other={"between_zones": _gb_between_zones(workload)},
+    )
+    bill = prices.bill(
+        usage, region, workload.architecture, free_tier=free_tier and not workload.provisioned
+    )
+    duration_ms = _duration_ms(workload, batching=batching)
+    waiting = _waiting_gb_seconds(workload, workload.round_trip_ms + duration_ms[-1])
+    connections = workload.reserved * (workload.pool + MONITORS)
+    return Estimate(
+        way=way,
+        invokes=invokes,
+        commands_per_invoke=commands_per_invoke,
+        billed_ms=gb_seconds / memory_gb * 1000 / invokes,
+        cold_starts=cold_starts,
+        gb_seconds=gb_seconds,
+        burst_invokes=_burst_invokes(workload, batching=batching),
+        load=load,
+        connections=connections,
+        latency_ms=workload.round_trip_ms + workload.duration_ms(1),
+        bill=_with_waiting(bill, prices, region, workload, waiting),
+        waiting_gb_seconds=waiting,
+        cluster=smallest_cluster(prices.clusters, connections),
+    )
+
+
+def _direct(way: Way, prices: Prices, region: str) -> Estimate:
+    workload = way.workload
+    command_ms = workload.command.mean_ms
+    at_a_time = min(workload.gather, workload.caller_pool)
+    connections = workload.callers * (at_a_time + MONITORS)
+    waiting = _waiting_gb_seconds(workload, command_ms * math.ceil(workload.gather / at_a_time))
+    usage = Usage(requests=0, gb_seconds=0, other={"between_zones": _gb_between_zones(workload)})
+    bill = prices.bill(usage, region, workload.architecture, free_tier=False)
+    return Estimate(
+        way=way,
+        invokes=0.0,
+        commands_per_invoke=0.0,
+        billed_ms=0.0,
+        cold_starts=0.0,
+        gb_seconds=0.0,
+        burst_invokes=0,
+        load=None,
+        connections=connections,
+        latency_ms=command_ms,
+        bill=_with_waiting(bill, prices, region, workload, waiting),
+        waiting_gb_seconds=waiting,
+        cluster=smallest_cluster(prices.clusters, connections),
+    )
+
+
+def smallest_cluster(clusters: Sequence[Cluster], connections: int) -> Cluster | None:
+    """Return the smallest tier that takes so many connections a node, None if none does."""
+    return next((each for each in clusters if each.connections >= connections), None)
+
+
+def _commands_per_invoke(workload: Workload, *, batching: bool) -> float:
+    if not batching:
+        return 1.0
+    if workload.commands_per_invoke:
+        return workload.commands_per_invoke
+    return workload.gather / len(workload.invokes_of_gather(batching=True))
+
+
+def _sizes(workload: Workload, *, batching: bool) -> list[int]:
+    """Return the sizes of the invokes of one gather; where the mean was measured, that one."""
+    if batching and workload.commands_per_invoke:
+        return [max(1, round(workload.commands_per_invoke))]
+    return workload.invokes_of_gather(batching=batching)
+
+
+def _duration_ms(workload: Workload, *, batching: bool) -> list[float]:
+    return [workload.duration_ms(size) for size in _sizes(workload, batching=batching)]
+
+
+def _warm_billed_ms(workload: Workload, *, batching: bool) -> float:
+    if workload.billed_ms_per_invoke and batching:
+        return workload.billed_ms_per_invoke
+    sizes = _sizes(workload, batching=batching)
+    by_size = {size: workload.billed_ms(size) for size in set(sizes)}
+    return sum(by_size[size] for size in sizes) / len(sizes)
+
+
+def _load(workload: Workload, *, batching: bool, target: float = 0.001) -> Concurrency:
+    durations = _duration_ms(workload, batching=batching)
+    return concurrency(
+        invokes_per_s=workload.peak_rate / _commands_per_invoke(workload, batching=batching),
+        duration_ms=sum(durations) / len(durations),
+        together=len(durations),
+        overlap=workload.command.overlap,
+        reserved=workload.reserved,
+        target=target,
+    )
+
+
+def _cold_starts(workload: Workload, load: Concurrency, invokes: float) -> float:
+    if workload.cold_start_share >= 0:
+        return workload.cold_start_share * invokes
+    environments = max(0, min(max(load.p99, 1), workload.reserved) - workload.provisioned)
+    return min(environments * MONTH_S / workload.environment_life_s, invokes)
+
+
+def _share_on_provisioned(workload: Workload, load: Concurrency) -> float:
+    """Return the share of the duration that runs on provisioned concurrency, hour by hour."""
+    if not workload.provisioned:
+        return 0.0
+    peak = max(workload.hourly_rates)
+    on = total = 0.0
+    for rate in workload.hourly_rates:
+        mean = load.mean * rate / peak if peak else 0.0
+        total += mean
+        on += _mean_within(mean, workload.provisioned)
+    return on / total if total else 1.0
+
+
+def _mean_within(mean: float, ceiling: int) -> float:
+    """Return the mean of the smaller of *ceiling* and a Poisson number."""
+    within = sum(count * poisson(mean, count) for count in range(ceiling))
+    above = 1 - sum(poisson(mean, count) for count in range(ceiling))
+    return within + ceiling * max(above, 0.0)
+
+
+def _burst_invokes(workload: Workload, *, batching: bool) -> int:
+    """Return how many invokes a burst makes at once, spread over all callers."""
+    if not workload.burst:
+        return 0
+    if not batching:
+        return workload.burst
+    each = math.ceil(workload.burst / workload.callers)
+    callers = math.ceil(workload.burst / each)
+    return callers * len(replace(workload, gather=each).invokes_of_gather(batching=True))
+
+
+def _gb_between_zones(workload: Workload) -> float:
+    each = workload.bytes_in + workload.bytes_out
+    return workload.commands_per_month * each * workload.between_zones / GB
+
+
+def _waiting_gb_seconds(workload: Workload, wait_ms: float) -> float:
+    """Return what callers are billed for while they wait, a gather at a time."""
+    gathers = workload.commands_per_month / workload.gather
+    return gathers * wait_ms / 1000 * workload.caller_memory_mb / 1024
+
+
+def _with_waiting(
+    bill: Bill, prices: Prices, region: str, workload: Workload, gb_seconds: float
+) -> Bill:
+    if not gb_seconds:
+        return bill
+    price: Price | None = prices.get("duration", region, workload.architecture)
+    usd = gb_seconds * price.usd if price else None
+    return Bill((*bill.lines, Line("callers_waiting", gb_seconds, gb_seconds, price, usd)))
