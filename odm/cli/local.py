@@ -43,6 +43,7 @@ class Served:
     uri: str | None
     embedded: bool
     policy: str | None
+    bundle: Path | None
 
 
 def local_command(
@@ -67,6 +68,14 @@ def local_command(
     embedded: Annotated[
         bool, typer.Option("--embedded", help="The same, in front of a private mongod.")
     ] = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Serve the DB proxy function from this zip of odm package, with the policy that "
+            "is in it; by default, as it is installed here.",
+        ),
+    ] = None,
     function: Annotated[
         list[str] | None,
         typer.Option(
@@ -115,6 +124,8 @@ def local_command(
 
     odm local --mongodb-uri mongodb://localhost:27017/cms
 
+    odm local --bundle db-proxy.zip --mongodb-uri mongodb://localhost:27017/cms
+
     odm local --function hello=app.handler,code=src --verbose
     """
     console = Console(json_output=json_output, quiet=quiet)
@@ -125,9 +136,11 @@ def local_command(
         raise CommandFailed(
             "nothing to serve: give --mongodb-uri, --embedded or --function", ExitCode.USAGE
         )
+    if bundle and not (embedded or mongodb_uri):
+        raise CommandFailed("--bundle needs --mongodb-uri or --embedded", ExitCode.USAGE)
     environment = _environment(env or [])
     functions = [_function(text, limits, environment) for text in function or []]
-    served = Served(uri=mongodb_uri, embedded=embedded, policy=policy)
+    served = Served(uri=mongodb_uri, embedded=embedded, policy=policy, bundle=bundle)
     log = _Log(console, everything=logs) if verbose or logs else None
     lifecycle.run(_local(functions, served, limits, environment, port, console, log))
 
@@ -145,7 +158,7 @@ async def _local(
 
     async with AsyncExitStack() as stack:
         database, in_force = "test", ""
-        mongodb_uri, policy = served.uri, served.policy
+        mongodb_uri, policy = served.uri, _policy(served, environment)
         if served.embedded:
             if policy is None and proxy_function.POLICY_VARIABLE not in environment:
                 policy = proxy_function.EVERY_DATABASE  # nobody has named one
@@ -156,7 +169,11 @@ async def _local(
         try:
             if mongodb_uri:
                 proxy = proxy_function.configuration(
-                    mongodb_uri, **asdict(limits), policy=policy, environment=environment
+                    mongodb_uri,
+                    **asdict(limits),
+                    policy=policy,
+                    environment=environment,
+                    bundle=served.bundle,
                 )
                 in_force = proxy_function.policy_in_force(proxy)
                 functions = [proxy, *functions]
@@ -179,6 +196,17 @@ async def _local(
             if log is not None:
                 log.flush()
             _farewell(service, console)
+
+
+def _policy(served: Served, environment: dict[str, str]) -> str | None:
+    """Return the policy that was named, else the bundle's."""
+    named = served.policy is not None or proxy_function.POLICY_VARIABLE in environment
+    if named or served.bundle is None:
+        return served.policy
+    try:
+        return proxy_function.policy_of_bundle(served.bundle)
+    except ValueError as error:
+        raise CommandFailed(f"--bundle: {error}", ExitCode.USAGE) from error
 
 
 def _checked_uri(uri: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,9 @@ REGION = "us-east-1"
 EVERY_DATABASE = '{"databases": ["*"], "commands": {"allow": ["dropDatabase"]}}'
 """A policy for what makes databases of its own and drops them."""
 
-_HANDLER = "transports.lambda_invoke.function.app.handler"
+HANDLER = "transports.lambda_invoke.function.app.handler"
+POLICY_FILE = "policy.json"
+"""Where a bundle has its policy, and what ``ODM_PROXY_POLICY`` is to say then."""
 
 
 def configuration(
@@ -30,6 +33,7 @@ def configuration(
     memory_mb: int = 256,
     policy: str | None = None,
     environment: Mapping[str, str] | None = None,
+    bundle: Path | None = None,
 ) -> FunctionConfiguration:
     """Return the function's configuration in front of *mongodb_uri*.
 
@@ -40,6 +44,7 @@ def configuration(
         memory_mb: the function's memory.
         policy: what callers may run; by default `default_policy`.
         environment: further variables; a policy among them counts, too.
+        bundle: the zip that ``odm package`` wrote; None for the function as it is installed here.
 
     Raises:
         MissingExtra: the local Lambda's packages are not installed.
@@ -53,13 +58,31 @@ def configuration(
     variables.setdefault(POLICY_VARIABLE, default_policy(mongodb_uri))
     return FunctionConfiguration(
         name=NAME,
-        handler=_HANDLER,
-        code=(Path(transports.__file__).parent.parent,),
+        handler=HANDLER,
+        code=(bundle or Path(transports.__file__).parent.parent,),
         environment=variables,
         memory_size_mb=memory_mb,
         timeout_s=timeout_s,
         reserved_concurrency=concurrency,
     )
+
+
+def policy_of_bundle(bundle: Path) -> str | None:
+    """Return the policy that ``odm package --policy`` put into *bundle*, None without one.
+
+    Raises:
+        ValueError: it is no zip of ``odm package``.
+    """
+    try:
+        with zipfile.ZipFile(bundle) as archive:
+            names = archive.namelist()
+            if HANDLER.rpartition(".")[0].replace(".", "/") + ".py" not in names:
+                raise ValueError(f"{str(bundle)!r} holds no DB proxy function: run odm package")
+            if POLICY_FILE not in names:
+                return None
+            return archive.read(POLICY_FILE).decode("utf-8")
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{str(bundle)!r} cannot be read as a zip: {error}") from error
 
 
 def _is_file(policy: str) -> bool:

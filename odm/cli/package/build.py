@@ -13,9 +13,10 @@ from odm.cli.package.bytecode import compile_all
 from odm.cli.package.contents import Distribution, find_in, needed
 from odm.cli.package.imports import closure
 from odm.cli.package.interpreters import Interpreter
-from odm.cli.package.own import HANDLER, own_distribution
+from odm.cli.package.own import own_distribution
 from odm.cli.package.target import Target
 from odm.cli.package.wheels import AWS_AUTH, Wanted, fetch, normalised
+from odm.cli.proxy_function import HANDLER
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def build(
     if sum(len(each.files) for each in distributions) != len(every):
         raise CommandFailed("two distributions have a file of the same name", ExitCode.CHECK_FAILED)
     packages = _packages(every)
-    others = (needed(each, packages) for each in distributions[1:])
+    others = (needed(each, packages, target) for each in distributions[1:])
     bundle = [distributions[0], *others]
     sources = {path: data for each in bundle for path, data in each.files.items()}
     return Bundle(

@@ -17,9 +17,9 @@ from odm.cli.package.broken import BrokenBundle
 from odm.cli.package.build import Bundle
 from odm.cli.package.contents import find_in
 from odm.cli.package.imports import Source, closure, imports
-from odm.cli.package.own import HANDLER
 from odm.cli.package.run import run
 from odm.cli.package.target import Target
+from odm.cli.proxy_function import HANDLER
 
 MAX_UNPACKED_BYTES = 262_144_000
 

@@ -162,7 +162,7 @@ def _tell(console: Console, output: Path, bundle: Bundle, checked: Checked) -> N
 
 def _document(output: Path, bundle: Bundle, checked: Checked) -> dict[str, Any]:
     from odm.cli.package.archive import code_sha256, content_sha256, sha256
-    from odm.cli.package.own import HANDLER, POLICY_FILE
+    from odm.cli.proxy_function import HANDLER, POLICY_FILE
 
     contents: list[dict[str, Any]] = [
         {"name": d.name, "version": d.version, "files": len(d.files), "bytes": d.size}

@@ -5,13 +5,16 @@ A distribution is what `importlib.metadata` calls so: PyMongo, or this project i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from odm.cli.package.imports import Source
+from odm.cli.package.target import Target
 
 _COMPILED = (".pyc", ".pyo")
 _NOT_RUN = (".pyi", ".typed", ".c", ".h", ".pyx", ".pxd")
+_CPYTHON = re.compile(r"\.cpython-3(\d+)-[^/]*\.so$")
 # What importlib.metadata, PyMongo and vulnerability scanners read, and the licences, which have to
 # travel with the code. RECORD, INSTALLER, direct_url.json, … speak of another place.
 _METADATA = ("METADATA", "licenses/", "LICENSE", "LICENCE", "NOTICE", "COPYING", "THIRD-PARTY")
@@ -50,7 +53,7 @@ def find_in(files: Mapping[str, bytes]) -> Callable[[str], Source | None]:
     return find
 
 
-def needed(distribution: Distribution, packages: set[str]) -> Distribution:
+def needed(distribution: Distribution, packages: set[str], target: Target) -> Distribution:
     """Return *distribution* without what never runs, reduced to these top-level *packages*.
 
     Packages stay whole: extension modules and plug-ins import by names that no source shows.
@@ -58,7 +61,7 @@ def needed(distribution: Distribution, packages: set[str]) -> Distribution:
     files = {
         path: data
         for path, data in distribution.files.items()
-        if _is_needed(path, packages) and not path.endswith((*_COMPILED, *_NOT_RUN))
+        if _is_needed(path, packages) and not _never_runs(path, target)
     }
     return Distribution(distribution.name, distribution.version, files)
 
@@ -68,3 +71,11 @@ def _is_needed(path: str, packages: set[str]) -> bool:
     if top.endswith(".dist-info"):
         return rest.startswith(_METADATA)
     return top.removesuffix(".py") in packages
+
+
+def _never_runs(path: str, target: Target) -> bool:
+    if path.endswith((*_COMPILED, *_NOT_RUN)):
+        return True
+    # Some of PyMongo's wheels carry the extension modules of other Pythons, too.
+    version = _CPYTHON.search(path)
+    return version is not None and int(version[1]) != target.runtime.minor

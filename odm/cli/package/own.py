@@ -14,11 +14,9 @@ import transports
 from odm.cli.failures import CommandFailed
 from odm.cli.package.contents import Distribution
 from odm.cli.package.imports import Source, closure
+from odm.cli.proxy_function import HANDLER, POLICY_FILE
 
 NAME = "odm-transports"
-HANDLER = "transports.lambda_invoke.function.app.handler"
-POLICY_FILE = "policy.json"
-"""Where a policy is in the bundle, and what ``ODM_PROXY_POLICY`` is to say then."""
 
 _PACKAGE = "transports"
 _METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"

@@ -19,7 +19,8 @@ import bson
 from odm.cli.package.broken import BrokenBundle
 from odm.cli.package.build import Bundle
 from odm.cli.package.interpreters import ISOLATED, Interpreter
-from odm.cli.package.own import HANDLER, POLICY_FILE, own_version
+from odm.cli.package.own import own_version
+from odm.cli.proxy_function import HANDLER, POLICY_FILE
 from transports import open_transport
 from transports.lambda_invoke import envelope
 from transports.lambda_invoke.bodies import Body

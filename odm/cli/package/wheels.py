@@ -31,7 +31,8 @@ PYMONGO = ("pymongo", "dnspython")
 AWS_AUTH = "pymongo-auth-aws"
 """MONGODB-AWS. The boto3 that it imports is part of AWS's runtimes."""
 
-_AWS_AUTH_RANGE = ">=1.3,<2"  # PyMongo's own, in its extra "aws"
+# What PyMongo's extra "aws" says, which would bring boto3; and what the executor is tested with.
+_RANGES = {AWS_AUTH: ">=1.3,<2", "pymongo": ">=4.13,<5"}
 _FETCH_TIMEOUT_S = 300
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+_-]+)")
 _URL = re.compile(r"\b\w+://\S+")
@@ -73,7 +74,12 @@ def read_pins(texts: Sequence[str]) -> dict[str, str]:
             raise CommandFailed(
                 f"--pin {text!r}: write --pin NAME==VERSION, e.g. pymongo==4.13.0", ExitCode.USAGE
             )
-        pins[normalised(found[1])] = found[2]
+        name = normalised(found[1])
+        if name not in (*PYMONGO, AWS_AUTH):
+            raise CommandFailed(
+                f"--pin {text!r}: a bundle has {', '.join(PYMONGO)} and {AWS_AUTH}", ExitCode.USAGE
+            )
+        pins[name] = found[2]
     return pins
 
 
@@ -109,13 +115,21 @@ def _download(wanted: Wanted, target: Target, into: Path) -> None:
     options = ["--only-binary=:all:", "--dest", str(into), *_tags(target)]
     if wanted.wheel_dir is not None:
         options += ["--no-index", "--find-links", str(wanted.wheel_dir)]
-    constraints = into / "constraints.txt"
-    pins = {**{name: v for name in wanted.names if (v := _version(name))}, **wanted.pins}
-    constraints.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
-    options += ["--constraint", str(constraints)]
-    _pip([*options, *PYMONGO], target)
+    _pip([*options, *(_requirement(name, wanted) for name in PYMONGO)], target)
     if wanted.aws_auth:  # without boto3, botocore and theirs: 17 MB that the runtime has
-        _pip([*options, "--no-deps", AWS_AUTH + _AWS_AUTH_RANGE], target)
+        _pip([*options, "--no-deps", _requirement(AWS_AUTH, wanted)], target)
+
+
+def _requirement(name: str, wanted: Wanted) -> str:
+    """Return what pip is asked for.
+
+    Where nothing else is said, that is the version that is installed here: what an application is
+    tested with. A directory of wheels says it.
+    """
+    pinned = wanted.pins.get(name)
+    if pinned is None and wanted.wheel_dir is None:
+        pinned = _version(name)
+    return f"{name}=={pinned}" if pinned else name + _RANGES.get(name, "")
 
 
 def _tags(target: Target) -> list[str]:
