@@ -40,6 +40,7 @@ from transports.lambda_invoke.invoke_errors import InvokeError
 from transports.lambda_invoke.invoker import Invoker
 from transports.lambda_invoke.large import LargeBodies
 from transports.lambda_invoke.options import MAX_FUNCTION_TIMEOUT_S, LambdaOptions
+from transports.lambda_invoke.tracing import InheritedTracing, Tracing
 
 # Waiting this much longer than the function may run lets its own time-out be heard first.
 _GRACE_S = 5.0
@@ -69,11 +70,15 @@ class LambdaBackend:
     Args:
         invoker: an open invoker.
         options: the URL's options.
+        tracing: knows in which trace a command is.
     """
 
-    def __init__(self, invoker: Invoker, options: LambdaOptions) -> None:
+    def __init__(
+        self, invoker: Invoker, options: LambdaOptions, tracing: Tracing | None = None
+    ) -> None:
         self._invoker = invoker
         self._options = options
+        self._tracing = tracing or InheritedTracing()
         self._function_timeout_s: float | None = None
         self._abandoned = AbandonedOperations(self._exchange)
         self._bodies = LargeBodies(self._exchange, options.display_name)
@@ -115,7 +120,13 @@ class LambdaBackend:
         try:
             message = self._batch_sizes.limit(request)
             body = await self._bodies.outgoing(message, request)
-            item = CommandItem(request.server, body, request.acknowledged)
+            item = CommandItem(
+                request.server,
+                body,
+                request.acknowledged,
+                trace=self._tracing.traceparent(request),
+                caller=request.client.app_name or "",
+            )
             result = await self.batching.run(request, item)
             if isinstance(result, ReplyResult):
                 reply = await self._bodies.incoming(result.reply, request)
@@ -126,6 +137,8 @@ class LambdaBackend:
         except asyncio.CancelledError:
             self._abandoned.add(request, started)
             raise
+        finally:
+            self._tracing.forget(request)
         match result:
             case FailureResult():
                 raise function_failure(result, self._options.display_name, request)
@@ -139,18 +152,20 @@ class LambdaBackend:
         """Carry *items*, throttled or not."""
         # A command's own time limit is for what comes before it runs, not for fetching its reply.
         is_ahead = isinstance(items[0], CommandItem | StageItem)
-        payload = await self._invoker.invoke(
-            encode_request(items),
-            timeout_s=self._timeout_s(),
-            operation=request if is_ahead else None,
-        )
+        with self._tracing.invoke(items, request) as items:
+            payload = await self._invoker.invoke(
+                encode_request(items),
+                timeout_s=self._timeout_s(),
+                operation=request if is_ahead else None,
+            )
         return self._read(payload, len(items))
 
     async def _send(self, items: Sequence[Item], within_ms: int | None) -> Sequence[Result]:
         """Carry *items*, which have been admitted."""
-        payload = await self._invoker.post(
-            encode_request(items, within_ms=within_ms), self._timeout_s()
-        )
+        with self._tracing.invoke(items) as items:
+            payload = await self._invoker.post(
+                encode_request(items, within_ms=within_ms), self._timeout_s()
+            )
         return self._read(payload, len(items))
 
     def _read(self, payload: bytes, expected: int) -> Sequence[Result]:

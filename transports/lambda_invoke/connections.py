@@ -31,6 +31,7 @@ from urllib.parse import quote
 
 from transports.errors import InvalidURL, MissingExtra
 from transports.lambda_invoke.options import LambdaOptions
+from transports.lambda_invoke.tracing import invoke_header
 
 try:
     import aiohttp
@@ -245,7 +246,10 @@ async def _signed(service: _Service, payload: bytes) -> Mapping[str, str]:
         frozen = await frozen
     request = AWSRequest(method="POST", url=service.url, data=payload)
     SigV4Auth(frozen, _SERVICE, service.region).add_auth(request)
-    return dict(request.headers.items())
+    headers = dict(request.headers.items())
+    if trace := invoke_header():
+        headers["X-Amzn-Trace-Id"] = trace  # not signed: the SDK leaves it out, too
+    return headers
 
 
 def _wall_clock_lead() -> float:

@@ -18,6 +18,7 @@ from transports.url import TransportURL, check_options, redact_url
 MAX_FUNCTION_TIMEOUT_S = 900.0
 
 OPTIONS = (
+    "appName",
     "batchLimitMS",
     "batchWaitMS",
     "connectTimeoutMS",
@@ -29,7 +30,11 @@ OPTIONS = (
     "region",
     "relayHello",
     "throttleTimeoutMS",
+    "tracing",
 )
+
+MAX_APP_NAME_BYTES = 128
+"""A server's own limit for ``appName``."""
 
 _FUNCTION = re.compile(
     r"^(?:(?:(?P<arn>arn:aws[\w-]*:lambda:(?P<region>[\w-]+):\d{12}):function:)"
@@ -78,6 +83,9 @@ class LambdaOptions:
         throttle_timeout_s: seconds during which a throttled invoke is tried again.
         relay_hello: send every ``hello`` of the driver to the server: true round-trip times, for
             one invoke a heartbeat.
+        app_name: the application's name, which the server, its log and the function's see.
+        tracing: whether invokes are OpenTelemetry spans; None leaves it to whether the
+            application has loaded OpenTelemetry's SDK.
         batches: how commands share invokes.
     """
 
@@ -91,6 +99,8 @@ class LambdaOptions:
     open_timeout_s: float = 30.0
     throttle_timeout_s: float = 10.0
     relay_hello: bool = False
+    app_name: str | None = None
+    tracing: bool | None = None
     batches: BatchOptions = field(default_factory=BatchOptions)
 
     @property
@@ -137,6 +147,8 @@ class LambdaOptions:
             open_timeout_s=_seconds(url, "openTimeoutMS") or 30.0,
             throttle_timeout_s=_seconds(url, "throttleTimeoutMS") or 10.0,
             relay_hello=_boolean(url, "relayHello"),
+            app_name=_app_name(url),
+            tracing=_boolean(url, "tracing") if "tracing" in url.options else None,
             batches=BatchOptions(
                 max_size=_batch_size(url) or _BATCHES.max_size,
                 wait_s=_seconds(url, "batchWaitMS") or _BATCHES.wait_s,
@@ -181,6 +193,13 @@ def _batch_size(url: TransportURL) -> int | None:
             f"invoke) to {MAX_BATCH_SIZE}"
         )
     return int(text)
+
+
+def _app_name(url: TransportURL) -> str | None:
+    text = url.options.get("appName")
+    if text is not None and not 1 <= len(text.encode()) <= MAX_APP_NAME_BYTES:
+        raise InvalidURL(f"appName in {url.redacted!r} must have 1 to {MAX_APP_NAME_BYTES} bytes")
+    return text
 
 
 def _boolean(url: TransportURL, option: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from transports.lambda_invoke.backend import LambdaBackend
 from transports.lambda_invoke.envelope import FunctionInfo
 from transports.lambda_invoke.invoker import Invoker
 from transports.lambda_invoke.options import LambdaOptions
+from transports.lambda_invoke.tracing import SpanTracing, tracing
 from transports.url import TransportURL
 
 
@@ -42,7 +44,8 @@ class LambdaTransport(Transport):
 
     async def _open(self) -> AsyncMongoClient[Document]:
         self._invoker = await self._stack.enter_async_context(Invoker(self._options))
-        self._backend = LambdaBackend(self._invoker, self._options)
+        traced = tracing(self._options)
+        self._backend = LambdaBackend(self._invoker, self._options, traced)
         self._stack.push_async_callback(self._backend.aclose)
         self._endpoint = Endpoint(
             self._backend, listen=self._listen, relay_hello=self._options.relay_hello
@@ -52,7 +55,12 @@ class LambdaTransport(Transport):
         except CarriageError as error:
             raise ServerUnreachable(f"{self.url.redacted}: {error.message}") from error
         self._stack.push_async_callback(self._endpoint.aclose)
-        return AsyncMongoClient(self._endpoint.uri)
+        return AsyncMongoClient(
+            self._endpoint.uri,
+            # A function's own name says who it is, unless the URL does.
+            appname=self._options.app_name or os.environ.get("AWS_LAMBDA_FUNCTION_NAME"),
+            event_listeners=[traced] if isinstance(traced, SpanTracing) else [],
+        )
 
     async def _close(self) -> None:
         await self._stack.aclose()
