@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any
@@ -260,6 +261,15 @@ class entered:  # noqa: N801 - reads as the verb it is: with entered(scope)
                 if exc_type is not GeneratorExit:
                     raise
             self._token = None
+
+
+def in_scope(scope: Scope, read: Callable[[Any], Any], raw: Any) -> Any:
+    """Return ``read(raw)`` with the scope set: `entered`, for what takes a microsecond or two."""
+    token = _scope.set(scope)
+    try:
+        return read(raw)
+    finally:
+        _scope.reset(token)
 
 
 def current_scope() -> Scope | None:

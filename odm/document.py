@@ -9,7 +9,6 @@ import beanie
 from beanie import MergeStrategy, WriteRules
 from beanie.exceptions import DocumentWasNotSaved
 from beanie.odm.actions import EventTypes, wrap_with_actions
-from beanie.odm.utils.dump import get_dict
 from beanie.odm.utils.self_validation import validate_self_before
 from beanie.odm.utils.state import save_state_after
 from bson import DBRef
@@ -19,6 +18,7 @@ from odm import updating
 from odm.arguments import checked_id
 from odm.binding import Home, current_home
 from odm.bulk_writer import BulkWriter
+from odm.dumping import content
 from odm.fields import Link
 from odm.initialise import initialise
 from odm.metaclass import ModelMeta, is_initialised
@@ -34,8 +34,8 @@ _AGGREGATES = ("count", "sum", "avg", "max", "min")
 async def _insert(document: Any, *, session: Any, skip_actions: Any) -> Any:
     # Beanie's, which builds an adapter of pydantic's for every id that the driver has chosen: as
     # much again as the insertion costs.
-    content = new_content(document)
-    result = await document.get_pymongo_collection().insert_one(content, session=session)
+    new = new_content(document)
+    result = await document.get_pymongo_collection().insert_one(new, session=session)
     document.id = checked_id(type(document), result.inserted_id)
     return document
 
@@ -44,8 +44,8 @@ async def _insert(document: Any, *, session: Any, skip_actions: Any) -> Any:
 @wrap_with_actions(EventTypes.SAVE)
 @save_state_after
 async def _save(document: Any, *, session: Any, skip_actions: Any = None) -> Any:
-    content = get_dict(document, to_db=True, keep_nulls=True)
-    await updating.update(document, {"$set": content}, {"session": session, "upsert": True})
+    changes = {"$set": content(document, keep_nulls=True)}
+    await updating.update(document, changes, {"session": session, "upsert": True})
     document._save_state()  # update() does, and save() once more: so the previous state is
     return document
 

@@ -25,6 +25,12 @@ else:
     ModelMetaclass = type(BaseModel)
 
 _DEFAULT_MAJOR_VERSION = 5
+_epoch = object()
+
+
+def epoch() -> object:
+    """Return what is another object once an attribute of any document class has been set."""
+    return _epoch
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(Field, PrivateAttr))
@@ -44,6 +50,11 @@ class ModelMeta(ModelMetaclass):
             self.__dict__["__odm_expressions__"][name] = value
         else:
             super().__setattr__(name, value)
+            _begin_epoch()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        _begin_epoch()
 
     def __getattr__(self, name: str) -> Any:
         fields = self.__dict__.get("__pydantic_fields__", ())
@@ -75,6 +86,11 @@ class ModelMeta(ModelMetaclass):
     @_database_major_version.setter
     def _database_major_version(self, value: int) -> None:
         self.__odm_global_major_version__ = value
+
+
+def _begin_epoch() -> None:
+    global _epoch
+    _epoch = object()
 
 
 def _asked_by_pydantic() -> bool:

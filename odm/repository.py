@@ -20,7 +20,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast, overload
 
 import beanie
-from beanie.odm.operators.find.logical import And
+from beanie import PydanticObjectId
 from beanie.odm.operators.update.general import SetRevisionId
 from beanie.odm.queries.update import UpdateResponse
 from pydantic import BaseModel
@@ -42,13 +42,14 @@ from odm.binding import entered
 from odm.bulk import Bulk
 from odm.cursors import RawStream
 from odm.document import Document
+from odm.dumping import encoded, encoded_filter, encoded_id
 from odm.errors import DocumentNotFound
 from odm.paging import KeysetPage, Page
+from odm.plain import plain
 from odm.queries import FindMany
 from odm.reading import read_all, reader
 from odm.repository_base import Filter, RepositoryBase
 from odm.sorting import Sort, sort_order
-from odm.updating import encoded
 from odm.watching import Watch
 
 _T = TypeVar("_T", bound=Document)
@@ -76,10 +77,11 @@ class Repository(RepositoryBase[_T]):
             DocumentNotFound: there is none.
             ValueError: it is no id of this class.
         """
-        wanted = checked_id(self._model, id)
+        known = plain(self._model)
+        wanted = known.checked_id(id)
         found: _T | None
-        if self._asks_directly() and not fetch_links:
-            found = await self._find_directly({"_id": wanted})
+        if known.finds and not fetch_links:
+            found = await self._find_one(known, {"_id": encoded_id(wanted)})
         else:
             with self._scope():
                 found = await self._model.get(wanted, fetch_links=fetch_links, with_children=True)
@@ -94,8 +96,9 @@ class Repository(RepositoryBase[_T]):
         if sort is not None:
             return await self.first(*filters, sort=sort, fetch_links=fetch_links)
         filters = checked_filters(filters)
-        if self._asks_directly() and not fetch_links:
-            return await self._find_directly(And(*filters).query if filters else {})
+        known = plain(self._model)
+        if known.finds and not fetch_links:
+            return await self._find_one(known, encoded_filter(filters))
         with self._scope():
             found: _T | None = await self._model.find_one(*filters, fetch_links=fetch_links)
         return found
@@ -165,7 +168,11 @@ class Repository(RepositoryBase[_T]):
 
     async def count(self, *filters: Filter) -> int:
         """Return how many documents match."""
-        return await self._find(filters).count()
+        if not plain(self._model).lists:
+            return await self._find(filters).count()
+        filter = encoded_filter(checked_filters(filters))
+        found = await self._connection.collection(self._model).count_documents(filter)
+        return cast("int", found)
 
     async def distinct(self, field: str, *filters: Filter) -> list[Any]:
         """Return the different values of a field among the documents that match."""
@@ -284,6 +291,11 @@ class Repository(RepositoryBase[_T]):
             DuplicateKeyError: a unique index has its like already (PyMongo).
             TypeError: it is not of this repository's class.
         """
+        self._check(document)
+        known = plain(type(document))
+        if known.inserts:
+            await self._insert(known, document)
+            return document
         with self._document_scope(document):
             return await document.insert()
 
@@ -318,6 +330,13 @@ class Repository(RepositoryBase[_T]):
         Raises:
             RevisionIdWasChanged: somebody saved it since it was loaded (Beanie, ``use_revision``).
         """
+        self._check(document)
+        known = plain(type(document))
+        if known.saves:
+            id = document.id if document.id is not None else PydanticObjectId()
+            changes = {"$set": known.new_content(document)}
+            await self._write(known, document, id, changes, upsert=True)
+            return document
         with self._document_scope(document):
             return await document.save()
 
@@ -373,14 +392,12 @@ class Repository(RepositoryBase[_T]):
         expression = writing.checked_changes(changes)
         id = self._id_of(document_or_id)
         if isinstance(document_or_id, Document):
-            with self._document_scope(cast("_T", document_or_id)):
-                try:
-                    return cast("_T", await document_or_id.update(expression))
-                except beanie.exceptions.DocumentNotFound:
-                    raise DocumentNotFound(self._model.__name__, id) from None
+            await self._update_document(cast("_T", document_or_id), id, expression)
+            return cast("_T", document_or_id)
         found: _T | None
-        if self._asks_directly():
-            found = await self._update_directly(id, expression)
+        known = plain(self._model)
+        if known.finds:
+            found = await self._update_by_id(known, id, expression)
         else:
             with self._scope():
                 arguments: list[Any] = [expression]
@@ -391,6 +408,20 @@ class Repository(RepositoryBase[_T]):
         if found is None:
             raise DocumentNotFound(self._model.__name__, id)
         return found
+
+    async def _update_document(self, document: _T, id: Any, changes: Mapping[str, Any]) -> None:
+        known = plain(type(document))
+        if known.updates:
+            there = await self._write(known, document, id, encoded(changes), upsert=False)
+        else:
+            with self._document_scope(document):
+                try:
+                    await document.update(changes)
+                    there = True
+                except beanie.exceptions.DocumentNotFound:
+                    there = False
+        if not there:
+            raise DocumentNotFound(self._model.__name__, id)
 
     async def update_many(self, *filters: Filter, changes: Mapping[str, Any]) -> int:
         """Change all documents that match and return how many were modified.
@@ -418,8 +449,8 @@ class Repository(RepositoryBase[_T]):
         if isinstance(document_or_id, Document):
             with self._document_scope(cast("_T", document_or_id)):
                 result = await document_or_id.delete()
-        elif self._asks_directly():
-            result = await self.collection.delete_one(encoded({"_id": id}))
+        elif plain(self._model).finds:
+            result = await self.collection.delete_one({"_id": encoded_id(id)})
         else:
             with self._scope():
                 result = await self._model.find_one({"_id": id}, with_children=True).delete()

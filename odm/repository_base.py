@@ -11,14 +11,14 @@ from pymongo import ReturnDocument
 
 from odm import writing
 from odm.arguments import checked_filters, checked_id
-from odm.binding import Binder, entered
+from odm.binding import Binder, entered, in_scope
 from odm.document import Document
+from odm.dumping import encoded, encoded_id
 from odm.operations import document_scope
-from odm.projections import projection_of
+from odm.plain import Plain, plain
 from odm.queries import FindMany
-from odm.reading import reader
 from odm.sorting import sort_order
-from odm.updating import encoded, is_plain
+from odm.updating import take_over
 
 if TYPE_CHECKING:
     from odm.connection import Connection
@@ -29,7 +29,8 @@ Filter: TypeAlias = Mapping[Any, Any] | bool
 """A Beanie expression (which a type checker takes for a bool) or a MongoDB filter."""
 
 
-_get = Document.get.__func__  # type: ignore[attr-defined]  # a bound method
+_PLAIN_OPTIONS = {"skip", "limit", "fetch_links", "projection_model", "with_children"}
+_attribute: Any = object.__getattribute__  # past that of lazy_model, which is written in Python
 
 
 class RepositoryBase(Generic[_T]):
@@ -128,41 +129,62 @@ class RepositoryBase(Generic[_T]):
                 f" if that is meant, write {method}({all_of_them})"
             )
 
-    def _find(self, filters: Iterable[Filter], **options: Any) -> FindMany[_T]:
-        if "sort" in options:
-            options["sort"] = sort_order(options["sort"], id_alias=True) or None
-        with self._scope():
-            return cast("FindMany[_T]", self._model.find_many(*checked_filters(filters), **options))
+    def _find(self, filters: Iterable[Filter], *, sort: Any = None, **options: Any) -> FindMany[_T]:
+        order = [] if sort is None else sort_order(sort, id_alias=True)
+        connection, known = self._connection, plain(self._model)
+        connection.binding(self._model)
+        given = checked_filters(filters)
+        if not known.lists or options.keys() - _PLAIN_OPTIONS or options.get("fetch_links"):
+            with entered(connection.scope):
+                found: Any = self._model.find_many(
+                    *given, sort=cast("Any", order or None), **options
+                )
+                return cast("FindMany[_T]", found)
+        query = known.query(connection)
+        query.find_expressions, query.sort_expressions = list(given), order
+        if skip := options.get("skip"):
+            query.skip(skip)
+        if limit := options.get("limit"):
+            query.limit(limit)
+        query.project(options.get("projection_model"))
+        return query
 
-    def _asks_directly(self) -> bool:
-        """Whether one document can be asked for without a query of Beanie's: it would do no more.
+    async def _find_one(self, known: Plain, filter: Mapping[str, Any]) -> _T | None:
+        connection = self._connection
+        found = await connection.collection(self._model).find_one(filter, known.projection)
+        return None if found is None else in_scope(connection.scope, known.read, found)
 
-        Such a query costs a tenth of what finding a document costs.
-        """
-        model = self._model
-        return (
-            is_plain(model)
-            and model.get.__func__ is _get  # type: ignore[attr-defined]  # a bound method
-            and not model.get_settings().use_cache
-        )
-
-    async def _find_directly(self, filter: Mapping[str, Any]) -> _T | None:
-        found = await self.collection.find_one(encoded(filter), projection_of(self._model))
-        return self._read_directly(found)
-
-    async def _update_directly(self, id: Any, changes: Mapping[str, Any]) -> _T | None:
-        found = await self.collection.find_one_and_update(
-            encoded({"_id": id}),
+    async def _update_by_id(self, known: Plain, id: Any, changes: Mapping[str, Any]) -> _T | None:
+        connection = self._connection
+        found = await connection.collection(self._model).find_one_and_update(
+            {"_id": encoded_id(id)},
             encoded(writing.update_expression(self._model, changes)),
             return_document=ReturnDocument.AFTER,
         )
-        return self._read_directly(found)
+        return None if found is None else in_scope(connection.scope, known.read, found)
 
-    def _read_directly(self, found: Any) -> _T | None:
+    async def _insert(self, known: Plain, document: _T) -> None:
+        connection = self._connection
+        content = known.new_content(document)
+        result = await connection.collection(self._model).insert_one(content)
+        id = known.checked_id(result.inserted_id)
+        _attribute(document, "__dict__")["id"] = id
+        document.__pydantic_fields_set__.add("id")
+        _attribute(document, "__pydantic_private__")["_odm_home"] = connection.home
+
+    async def _write(
+        self, known: Plain, document: _T, id: Any, changes: Mapping[str, Any], *, upsert: bool
+    ) -> bool:
+        """Change a document, and return whether it was there; bring it up to date."""
+        connection = self._connection
+        found = await connection.collection(self._model).find_one_and_update(
+            {"_id": encoded_id(id)}, changes, upsert=upsert, return_document=ReturnDocument.AFTER
+        )
         if found is None:
-            return None
-        with entered(self._connection.scope):
-            return cast("_T", reader(self._model)(found))
+            return False
+        take_over(document, in_scope(connection.scope, known.read, found))
+        _attribute(document, "__pydantic_private__")["_odm_home"] = connection.home
+        return True
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._model.__name__} on {self._connection!r}>"

@@ -97,7 +97,10 @@ _transactions: ContextVar[tuple[Transaction, ...]] = ContextVar("odm_transaction
 
 def current_transaction(owner: object) -> Transaction | None:
     """Return the transaction that is running on this connection in this task, if any."""
-    for transaction in reversed(_transactions.get()):
+    transactions = _transactions.get()
+    if not transactions:
+        return None
+    for transaction in reversed(transactions):
         if transaction.owner is owner and transaction.active:
             return transaction
     return None

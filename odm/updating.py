@@ -11,28 +11,25 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import beanie
 from beanie.odm.actions import ActionDirections, ActionRegistry, EventTypes
 from beanie.odm.operators.update import BaseUpdateOperator
-from beanie.odm.utils.encoder import Encoder
 from beanie.odm.utils.parsing import merge_models
 from pydantic import BaseModel
 from pymongo import ReturnDocument
 
+from odm.dumping import encoded, encoded_id
 from odm.queries import FindOne
 from odm.reading import reader
 
-_encoder = Encoder()
 _pydantics_setattr: Any = BaseModel.__setattr__
 _beanies_find_one = beanie.Document.find_one.__func__  # type: ignore[attr-defined]  # a bound method
+_attributes: Any = object.__getattribute__
+_LINKS = (beanie.Link, beanie.BackLink)
+_setting: weakref.WeakKeyDictionary[type, tuple[Any, bool]] = weakref.WeakKeyDictionary()
 _plain: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
-
-
-def encoded(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a filter or an update as it is sent, for a class without encoders of its own."""
-    return cast("dict[str, Any]", _encoder.encode(mapping))
 
 
 def is_plain(model: Any) -> bool:
@@ -82,39 +79,49 @@ async def update(document: Any, changes: Mapping[str, Any], options: dict[str, A
     # As Beanie does: one without an id is none, or with upsert=True a new one.
     id = document.id if document.id is not None else beanie.PydanticObjectId()
     found = await document.get_pymongo_collection().find_one_and_update(
-        encoded({"_id": id}),
+        {"_id": encoded_id(id)},
         changes,
         return_document=ReturnDocument.AFTER,
         **options,
     )
     if found is None:
         raise beanie.exceptions.DocumentNotFound
-    _take_over(document, reader(type(document))(found))
+    take_over(document, reader(type(document))(found))
 
 
-def _take_over(document: Any, found: Any) -> None:
+def take_over(document: Any, found: Any) -> None:
     """Do what Beanie's ``merge_models`` does: nested models stay the objects that they are."""
     model = type(document)
-    config = model.model_config
-    if (
-        model.__setattr__ is not _pydantics_setattr
-        or config.get("frozen")
-        or config.get("validate_assignment")
-        or found.__pydantic_extra__
-        or any(field.frozen for field in model.model_fields.values())
-    ):
+    if type(found) is not model or not sets_plainly(model) or found.__pydantic_extra__:
         merge_models(document, found)
         return
-    values, changed = document.__dict__, []
-    for name, value in found.__dict__.items():
-        held = values.get(name)
-        if (
-            isinstance(value, BaseModel)
-            and isinstance(held, BaseModel)
-            and not held.model_config.get("frozen")
-        ):
-            merge_models(held, value)
-        else:
-            values[name] = value
-            changed.append(name)
-    document.__pydantic_fields_set__.update(changed)
+    values: dict[str, Any] = _attributes(document, "__dict__")
+    changed = document.__pydantic_fields_set__
+    for name, value in _attributes(found, "__dict__").items():
+        if isinstance(value, BaseModel):
+            held = values.get(name)
+            if isinstance(held, BaseModel) and not held.model_config.get("frozen"):
+                take_over(held, value)
+                continue
+        elif isinstance(value, list):
+            if any(isinstance(item, _LINKS) for item in value):
+                continue
+        elif isinstance(value, _LINKS):
+            continue
+        values[name] = value
+        changed.add(name)
+
+
+def sets_plainly(model: Any) -> bool:
+    """Whether to set a field of a model is to set it, and no more."""
+    known = _setting.get(model)
+    if known is None or known[0] is not model.__pydantic_validator__:
+        config = model.model_config
+        plainly = (
+            model.__setattr__ is _pydantics_setattr
+            and not config.get("frozen")
+            and not config.get("validate_assignment")
+            and not any(field.frozen for field in model.model_fields.values())
+        )
+        known = _setting[model] = (model.__pydantic_validator__, plainly)
+    return known[1]

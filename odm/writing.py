@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from beanie.odm.operators.update import BaseUpdateOperator
-from beanie.odm.utils.dump import get_dict
 from pymongo.errors import BulkWriteError
 
+from odm import dumping
 from odm.arguments import checked_id
 from odm.binding import Binder
 
@@ -25,8 +25,7 @@ def new_content(document: Any) -> dict[str, Any]:
     settings = document.get_settings()
     if settings.use_revision:
         document.revision_id = new_revision()
-    content: dict[str, Any] = get_dict(document, to_db=True, keep_nulls=settings.keep_nulls)
-    return content
+    return dumping.content(document, keep_nulls=settings.keep_nulls)
 
 
 Insertions = Mapping[int, tuple[Any, dict[str, Any]]]
