@@ -1,0 +1,125 @@
+"""Exact changes, written out: lines for a shell, parameters of the template, URLs.
+
+Nothing here is carried out, and nothing secret is written: where a command has to keep what is
+configured, it reads it from AWS when it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from odm.cli.doctor.facts import Facts, UriFacts
+from odm.cli.doctor.rule import Change, Fix
+from transports.url import redact_url
+
+_ENVIRONMENT = "--query Environment --output json"
+
+
+def aws_line(facts: Facts, command: str) -> str:
+    """Return ``aws lambda <command>`` for the URL's function, region, profile and endpoint.
+
+    Args:
+        facts: what the URL says.
+        command: the command and what stands after ``--function-name``.
+    """
+    options = facts.options
+    assert options is not None, "a lambda:// URL has options"
+    words = command.split(" ", 2 if command.startswith("wait ") else 1)
+    verb, rest = (words[:2], words[2:]) if words[0] == "wait" else (words[:1], words[1:])
+    words = ["aws", "lambda", *verb, "--function-name", shlex.quote(options.function), *rest]
+    return " ".join(words) + _where(facts)
+
+
+def _where(facts: Facts) -> str:
+    options = facts.options
+    assert options is not None, "a lambda:// URL has options"
+    given = {
+        "--region": options.region,
+        "--profile": options.profile,
+        "--endpoint-url": options.endpoint,
+    }
+    return "".join(f" {name} {shlex.quote(value)}" for name, value in given.items() if value)
+
+
+def command(facts: Facts, text: str) -> Fix:
+    """Return a command on the function; a second change has to wait until a first is done."""
+    line = aws_line(facts, text)
+    if text.startswith("update-function-configuration"):
+        line += f" && {aws_line(facts, 'wait function-updated-v2')}"
+    return Fix(Change.COMMAND, line)
+
+
+def parameter(name: str, value: object) -> Fix:
+    """Return a parameter of ``deploy/template.yaml`` for ``sam deploy``."""
+    return Fix(Change.TEMPLATE, f"--parameter-overrides {name}={shlex.quote(str(value))}")
+
+
+def configure(facts: Facts, option: str, value: object, template: str | None) -> tuple[Fix, ...]:
+    """Return how an option of ``update-function-configuration`` is changed."""
+    line = command(facts, f"update-function-configuration {option} {value}")
+    return (line, parameter(template, value)) if template else (line,)
+
+
+def set_variables(facts: Facts, variables: dict[str, str], *, remove: tuple[str, ...] = ()) -> Fix:
+    """Return how variables of the function are changed while the others are kept.
+
+    ``update-function-configuration --environment`` replaces all of them.
+    """
+    steps = [f".Variables += {json.dumps(variables)}"] if variables else []
+    steps += [f"del(.Variables.{name})" for name in remove]
+    program = " | ".join(steps)
+    current = aws_line(facts, f"get-function-configuration {_ENVIRONMENT}")
+    value = f'"$({current} | jq -c {shlex.quote(program)})"'
+    return command(facts, f"update-function-configuration --environment {value}")
+
+
+def publish(facts: Facts) -> Fix | None:
+    """Return how changes of the configuration reach the alias that the URL names."""
+    options = facts.options
+    if options is None or not options.qualifier or options.qualifier == "$LATEST":
+        return None
+    if options.qualifier.isdecimal():
+        text = aws_line(facts, "publish-version --query Version --output text")
+        return Fix(Change.COMMAND, f"{text}  # and name that version in the URL")
+    version = aws_line(facts, "publish-version --query Version --output text")
+    update = aws_line(
+        facts, f'update-alias --name {options.qualifier} --function-version "$({version})"'
+    )
+    return Fix(Change.COMMAND, update)
+
+
+def url_option(facts: Facts, name: str, value: object) -> Fix:
+    """Return the URL with an option added or replaced."""
+    return Fix(Change.URL, with_option(facts.url.redacted, name, str(value)))
+
+
+def uri_option(facts: Facts, uri: UriFacts, name: str, value: object) -> Fix:
+    """Return the ``mongodb://`` URI with an option added or replaced."""
+    text = with_option(uri.redacted, name, str(value))
+    if facts.options is None:
+        return Fix(Change.URL, text)
+    return Fix(Change.URI, f"{uri.where}: {text}")
+
+
+def with_option(url: str, name: str, value: str | None) -> str:
+    """Return *url* with an option set, or without it where *value* is None."""
+    body, _, query = url.partition("?")
+    kept = [
+        pair for pair in query.split("&") if pair and pair.partition("=")[0].lower() != name.lower()
+    ]
+    if value is not None:
+        kept.append(f"{name}={value}")
+    if "://" in body and "/" not in body.partition("://")[2] and kept:
+        body += "/"
+    return redact_url(body + ("?" + "&".join(kept) if kept else ""))
+
+
+def with_iam(uri: UriFacts) -> str:
+    """Return the URI with AWS IAM authentication and no credentials."""
+    text = uri.redacted.replace("***@", "", 1)
+    for name in ("authMechanismProperties", "authSource", "authMechanism"):
+        text = with_option(text, name, None)
+    return with_option(
+        with_option(text, "authSource", "%24external"), "authMechanism", "MONGODB-AWS"
+    )

@@ -1,0 +1,48 @@
+"""The environment that the application runs in: this process's, or a Lambda function's.
+
+With ``--caller`` the environment is what that function is configured with; without it, the
+variables of this process, which on AWS Lambda name the function that runs in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+from odm.cli.doctor.facts import EnvironmentFacts, Unseen
+
+_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+HERE = "the environment of this process"
+
+
+def environment_facts(
+    variables: Mapping[str, str] | Unseen,
+    *,
+    where: str = HERE,
+    lambda_function: str | None = None,
+    region: str | None = None,
+) -> EnvironmentFacts:
+    """Return what *variables* say.
+
+    Args:
+        variables: of the application.
+        where: whose they are.
+        lambda_function: the function's name, where they are not this process's own.
+        region: the application's, where it is known otherwise; it wins.
+    """
+    given = {} if isinstance(variables, Unseen) else variables
+    return EnvironmentFacts(
+        where=where,
+        variables=variables,
+        lambda_function=lambda_function or given.get("AWS_LAMBDA_FUNCTION_NAME") or None,
+        region=region or next((given[name] for name in _REGIONS if given.get(name)), None),
+        release=_version("odm-transports"),
+        pymongo=_version("pymongo"),
+    )
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:  # a source tree that is not installed
+        return ""

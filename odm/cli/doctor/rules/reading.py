@@ -1,0 +1,125 @@
+"""What several rules read out of the facts. What could not be seen is raised as `Unseen`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from odm.cli.doctor.facts import (
+    CallerFacts,
+    Facts,
+    FunctionFacts,
+    Kind,
+    ServerFacts,
+    Unseen,
+    UriFacts,
+    known,
+)
+from odm.cli.doctor.inspect_server import LOCAL
+from transports.lambda_invoke.function.settings import FunctionSettings
+
+PREFIX = "ODM_PROXY_"
+DEFAULTS = FunctionSettings(mongodb_uri="")
+"""What the function does without a variable."""
+
+INVOKE_MARGIN_S = 5.0
+"""What the transport waits beyond the function's own time-out (docs/lambda.md)."""
+
+
+def function(facts: Facts) -> FunctionFacts:
+    """Return the DB proxy function."""
+    return known(facts.function)
+
+
+def configuration(facts: Facts) -> Mapping[str, Any]:
+    """Return the function's configuration."""
+    return known(function(facts).configuration)
+
+
+def variables(facts: Facts) -> Mapping[str, str]:
+    """Return the function's environment variables."""
+    return known(function(facts).variables)
+
+
+def server(facts: Facts) -> ServerFacts:
+    """Return what answered.
+
+    Raises:
+        Unseen: nothing did, or nothing was asked.
+    """
+    answered = known(facts.server)
+    if answered.error is not None:
+        raise Unseen("nothing answered under the URL")
+    return answered
+
+
+def caller(facts: Facts) -> CallerFacts:
+    """Return the Lambda function that the application is.
+
+    Raises:
+        Unseen: it is none, as far as can be seen.
+    """
+    found = known(facts.caller)
+    if found is None:
+        raise Unseen("no calling Lambda function is known: name one with --caller, if it is one")
+    return found
+
+
+def is_local(facts: Facts) -> bool:
+    """Whether all servers are on one machine with their client: a development deployment.
+
+    Raises:
+        Unseen: the URI or its addresses could not be seen.
+    """
+    uri: UriFacts = known(facts.uri)
+    addresses = known(facts.addresses)
+    return all(addresses.get(host) == LOCAL for host in uri.hosts)
+
+
+def in_lambda(facts: Facts) -> bool:
+    """Whether what holds the connections runs on AWS Lambda, as far as is known."""
+    return facts.kind is Kind.LAMBDA or is_lambda_caller(facts)
+
+
+def is_lambda_caller(facts: Facts) -> bool:
+    """Whether the application is a Lambda function."""
+    return facts.environment.lambda_function is not None
+
+
+def setting(facts: Facts, name: str, default: int) -> int:
+    """Return a number among the function's variables: ``ODM_PROXY_<name>``."""
+    text = variables(facts).get(PREFIX + name, "").strip()
+    return int(text) if text.isdecimal() else default
+
+
+def max_pool_size(facts: Facts) -> int:
+    """Return the most connections of one pool of the function; 0 is without limit."""
+    given = known(facts.uri).number("maxPoolSize")
+    return given if given is not None else own_pool_size(facts)
+
+
+def own_pool_size(facts: Facts) -> int:
+    """Return what the function's variable says, or its default."""
+    return setting(facts, "MAX_POOL_SIZE", DEFAULTS.max_pool_size)
+
+
+def monitors(facts: Facts) -> int:
+    """Return the monitoring connections of one client to one server."""
+    mode = known(facts.uri).options.get("servermonitoringmode", "auto")
+    return 2 if mode == "stream" else 1
+
+
+def timeout_s(facts: Facts) -> float:
+    """Return the function's time-out in seconds."""
+    return float(configuration(facts)["Timeout"])
+
+
+def read_timeout_s(facts: Facts) -> float:
+    """Return how long the transport waits for a response of an invoke."""
+    assert facts.options is not None, "a lambda:// URL has options"
+    return facts.options.invoke_timeout_s or timeout_s(facts) + INVOKE_MARGIN_S
+
+
+def milliseconds(seconds: float) -> str:
+    """Return ``"5,000 ms"``."""
+    return f"{seconds * 1000:,.0f} ms"

@@ -1,0 +1,41 @@
+"""Where rules are written: documentation, and the texts that this project came from."""
+
+from __future__ import annotations
+
+ATLAS = "https://www.mongodb.com/docs/atlas/manage-connections-aws-lambda/"
+WEBINY = (
+    "Webiny, 'Using AWS Lambda to Create a MongoDB Connection Proxy', 17 February 2020, "
+    "https://www.webiny.com"
+)
+ATLAS_LIMITS = "https://www.mongodb.com/docs/atlas/reference/atlas-limits/"
+ATLAS_IAM = "https://www.mongodb.com/docs/atlas/security/aws-iam-authentication/"
+URI_OPTIONS = "https://www.mongodb.com/docs/manual/reference/connection-string-options/"
+RETRYABLE_WRITES = "https://www.mongodb.com/docs/manual/core/retryable-writes/"
+TRANSACTIONS = "https://www.mongodb.com/docs/manual/core/transactions/"
+LEAST_PRIVILEGE = "https://www.mongodb.com/docs/manual/administration/security-checklist/"
+MONGODB_LIFECYCLE = "https://www.mongodb.com/legal/support-policy/lifecycles"
+MOTOR = "https://www.mongodb.com/docs/drivers/motor/"
+
+_LAMBDA = "https://docs.aws.amazon.com/lambda/latest/dg/"
+LAMBDA_BEST_PRACTICES = _LAMBDA + "best-practices.html"
+LAMBDA_VPC = _LAMBDA + "configuration-vpc.html"
+LAMBDA_MEMORY = _LAMBDA + "configuration-memory.html"
+LAMBDA_TIMEOUT = _LAMBDA + "configuration-timeout.html"
+LAMBDA_CONCURRENCY = _LAMBDA + "configuration-concurrency.html"
+LAMBDA_PROVISIONED = _LAMBDA + "provisioned-concurrency.html"
+LAMBDA_SNAPSTART = _LAMBDA + "snapstart.html"
+LAMBDA_ALIASES = _LAMBDA + "configuration-aliases.html"
+LAMBDA_RUNTIMES = _LAMBDA + "lambda-runtimes.html"
+LAMBDA_STATES = _LAMBDA + "functions-states.html"
+LAMBDA_VARIABLES = _LAMBDA + "configuration-envvars.html"
+LAMBDA_PERMISSIONS = _LAMBDA + "access-control-resource-based.html"
+LAMBDA_URLS = _LAMBDA + "urls-auth.html"
+LAMBDA_TRACING = _LAMBDA + "services-xray.html"
+LAMBDA_LOGS = _LAMBDA + "monitoring-cloudwatchlogs.html"
+SDK_RETRIES = "https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html"
+SDK_STS = "https://docs.aws.amazon.com/sdkref/latest/guide/feature-sts-regionalized-endpoints.html"
+IAM_KEYS = "https://docs.aws.amazon.com/IAM/latest/UserGuide/best-practices.html"
+
+DOCS_LAMBDA = "docs/lambda.md"
+DOCS_POLICY = "docs/policy.md"
+DOCS_CALLERS = "docs/callers.md"
