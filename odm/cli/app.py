@@ -14,6 +14,7 @@ import typer
 from odm.cli.bench.command import bench_command
 from odm.cli.console import Console
 from odm.cli.demo.command import demo_command
+from odm.cli.doctor.command import doctor_command
 from odm.cli.failures import EXIT_CODES_HELP, describe, exit_code
 from odm.cli.lifecycle import Stopped
 from odm.cli.local import local_command
@@ -48,6 +49,7 @@ def _app() -> typer.Typer:
     for name, command in (
         ("bench", bench_command),
         ("demo", demo_command),
+        ("doctor", doctor_command),
         ("local", local_command),
         ("package", package_command),
         ("ping", ping_command),
