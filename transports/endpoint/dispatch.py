@@ -120,6 +120,9 @@ class Dispatcher:
             reply = await self._answer_here(event.name, event.document, event.database)
         elif not self.authenticated:
             reply = unauthorized(event.name)
+            if self._services.observer is not None:
+                reason = "it sends commands without a user and password"
+                self._services.observer.connection_refused(self.client.connection_id, reason)
         else:
             await self._relay(event, output)
             return

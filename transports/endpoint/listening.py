@@ -27,12 +27,14 @@ class Listening:
         credential: what clients authenticate with; None leaves it to the endpoint.
         guard: refuses commands; None for none.
         observer: told of clients and commands; None for nobody.
+        deployment_max_age_s: see `Endpoint`.
     """
 
     address: str | None = None
     credential: Credential | None = None
     guard: Guard | None = None
     observer: Observer | None = None
+    deployment_max_age_s: float | None = None
 
     @classmethod
     def of(cls, listen: str | Listening | None) -> Listening:

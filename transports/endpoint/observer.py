@@ -13,10 +13,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from transports.endpoint.backend import Client, Request
-from transports.endpoint.elements import STRING, MalformedDocument, elements, text
+from transports.endpoint.elements import STRING, MalformedDocument, find, text
 from transports.endpoint.replies import ReplyFailure, read_failure
 from transports.endpoint.wire import Message
 from transports.errors import CarriageError
+
+_NAME_A_COLLECTION = frozenset(
+    {
+        *("find", "aggregate", "count", "distinct", "mapReduce", "mapreduce", "killCursors"),
+        *("insert", "update", "delete", "findAndModify", "findandmodify"),
+        *("create", "collMod", "drop", "collStats", "collstats", "validate", "compact"),
+        *("listIndexes", "createIndexes", "dropIndexes", "deleteIndexes", "reIndex"),
+        *("createSearchIndexes", "updateSearchIndex", "dropSearchIndex", "planCacheClear"),
+    }
+)
+"""Commands whose first value is a collection: of others it may be a user, a message, a UUID."""
 
 CLIENT_DISCONNECT = ReplyFailure(279, "ClientDisconnect")
 """The client went away before its command was answered; the name is the server's."""
@@ -31,7 +42,7 @@ class FinishedCommand:
         server: address of the member that it was for.
         name: its name, as the client wrote it.
         database: its ``$db``.
-        collection: the collection that it names first, None for none.
+        collection: the collection that it acts on, None for none or one that is not known.
         duration_s: from its arrival to its reply.
         request_bytes: of its message.
         reply_bytes: of its reply; 0 without one.
@@ -114,16 +125,14 @@ async def observed(
 
 
 def collection_of(message: Message) -> str | None:
-    """Return the collection that a command is about, None for one about none.
-
-    It is the command's first value where that is a string; a ``getMore`` has it in a field.
-    """
+    """Return the collection that a command acts on, None for none or one that is not known."""
+    field = message.name if message.name in _NAME_A_COLLECTION else "collection"
+    if field == "collection" and message.name != "getMore":
+        return None
     try:
-        for index, element in enumerate(elements(message.body, message.body_start)):
-            if element.type == STRING and (index == 0 or element.name == b"collection"):
-                return text(message.body, element)
-            if message.name != "getMore":
-                break
+        element = find(message.body, field.encode(), message.body_start)
     except MalformedDocument:
-        pass
-    return None
+        return None
+    if element is None or element.type != STRING:
+        return None
+    return text(message.body, element)

@@ -33,12 +33,13 @@ class Credential:
     Attributes:
         username: not empty.
         password: not empty; normalised by SASLprep as drivers do.
-        source: the database that the client authenticates against (``authSource``).
+        source: the database that the client authenticates against (``authSource``); None for
+            any: drivers take that of the URI's path where it names none.
     """
 
     username: str
     password: str = field(repr=False)
-    source: str = "admin"
+    source: str | None = "admin"
 
     def __post_init__(self) -> None:
         if not self.username or not self.password:
@@ -101,7 +102,7 @@ class Verifier:
     def knows(self, username: str, source: str) -> bool:
         """Whether *username* of the database *source* is the user."""
         same_name = hmac.compare_digest(username.encode(), self.username.encode())
-        return same_name and source == self.source
+        return same_name and self.source in (None, source)
 
 
 class Conversation:

@@ -110,7 +110,10 @@ class Endpoint:
         if credential is None and not is_private(where):
             credential = Credential.random()
         self.backend = backend
-        self.topology = Topology(backend, max_age_s=deployment_max_age_s, follow=self._follow)
+        max_age_s = deployment_max_age_s
+        if max_age_s is None:
+            max_age_s = listening.deployment_max_age_s
+        self.topology = Topology(backend, max_age_s=max_age_s, follow=self._follow)
         self.verifier = Verifier(credential) if credential is not None else None
         self.relays_hello = relay_hello
         self.guard = listening.guard
@@ -297,7 +300,7 @@ class Endpoint:
         if credential is not None:
             user = f"{quote(credential.username, safe='')}:{quote(credential.password, safe='')}@"
             options += [
-                f"authSource={quote(credential.source, safe='')}",
+                f"authSource={quote(credential.source or 'admin', safe='')}",
                 f"authMechanism={MECHANISM}",
             ]
         query = f"?{'&'.join(options)}" if options else ""

@@ -26,7 +26,10 @@ from transports.endpoint.elements import (
 )
 
 OP_REPLY, OP_QUERY, OP_GET_MORE, OP_COMPRESSED, OP_MSG = 1, 2004, 2005, 2012, 2013
-_TLS_HANDSHAKE = b"\x16\x03"
+_FOREIGN = {  # what others begin with, and what to tell them by
+    b"\x16\x03": "it speaks TLS, which is not spoken here: connect with tls=false",
+    b"GET ": "it speaks HTTP: this is a MongoDB address, for MongoDB's shells and drivers",
+}
 _SERVED = frozenset({OP_QUERY, OP_GET_MORE, OP_COMPRESSED, OP_MSG})
 
 CHECKSUM_PRESENT = 1 << 0
@@ -154,7 +157,7 @@ class Decoder:
         length, request_id, _, opcode = _HEADER.unpack_from(buffer)
         self._check_length(length)
         if opcode not in _SERVED:  # before the rest of it is waited for
-            self._refuse_tls()
+            self._refuse_foreign()
             raise ProtocolError(f"opcode {opcode} is not served")
         if len(buffer) < length:
             return None
@@ -167,16 +170,17 @@ class Decoder:
 
     def _check_length(self, length: int) -> None:
         if not HEADER_BYTES <= length <= self.max_message_bytes:
-            self._refuse_tls()
+            self._refuse_foreign()
             raise ProtocolError(
                 f"a header announces {length} bytes; "
                 f"{HEADER_BYTES} to {self.max_message_bytes} are possible"
             )
 
-    def _refuse_tls(self) -> None:
-        """Say of what is no message of ours that it is the beginning of TLS, if it is."""
-        if self._buffer[:2] == _TLS_HANDSHAKE:
-            raise ProtocolError("it speaks TLS, which is not spoken here: connect with tls=false")
+    def _refuse_foreign(self) -> None:
+        """Say of what is no message of ours which other protocol it is of, if that is known."""
+        for beginning, words in _FOREIGN.items():
+            if self._buffer.startswith(beginning):
+                raise ProtocolError(words)
 
     def _take(self, length: int) -> bytes:
         """Remove a message of *length* bytes from the buffer and return it without its header."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from transports.endpoint import Credential, Listening, Observer
 
 _DEFAULT_LISTEN = "127.0.0.1:27018"
+# A tunnel may be open for days: members that have come are seen by the next heartbeat after this.
+_MEMBERS_ASKED_AGAIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +152,8 @@ async def _tunnel(url: TransportURL, settings: Settings, console: Console) -> No
         if isinstance(error, ConnectionError | PermissionError | ImportError):
             raise  # a transport's own error
         raise CommandFailed(
-            f"{error}; another address: --listen 127.0.0.1:27019, or 127.0.0.1:0 for a free one"
+            f"{error.strerror or error}; another address: --listen 127.0.0.1:27019, "
+            "or 127.0.0.1:0 for a free one"
         ) from error
 
 
@@ -192,7 +195,11 @@ def _listening(settings: Settings, watch: Observer) -> Listening:
 
         guard = ReadOnly()
     return Listening(
-        address=settings.listen, credential=settings.credential, guard=guard, observer=watch
+        address=settings.listen,
+        credential=settings.credential,
+        guard=guard,
+        observer=watch,
+        deployment_max_age_s=_MEMBERS_ASKED_AGAIN_S,
     )
 
 

@@ -40,7 +40,8 @@ def chosen_credential(
 
     password = _password(user, password_file, console)
     try:
-        credential = Credential(username=user, password=password)
+        # Who writes the URI by hand has a database in it, and no authSource.
+        credential = Credential(username=user, password=password, source=None)
         saslprep(password)
     except ValueError as error:
         raise CommandFailed(f"--user: {error}", ExitCode.USAGE) from None

@@ -153,9 +153,13 @@ class Meter:
         self._clients.pop(who, None)
         return who
 
-    def turned_away(self, reason: str) -> None:
-        """Count a client that failed to authenticate, or made no sense."""
+    def turned_away(self, connection_id: int, reason: str) -> str:
+        """Count a client that failed to authenticate, or made no sense; return who it was."""
         self.refused[reason if len(self.refused) < MAX_NAMES else OTHERS] += 1
+        connection = self._connections.get(connection_id)
+        if connection is None:
+            return ""
+        return str(connection.who) if connection.who is not None else connection.origin
 
     def finished(self, command: FinishedCommand) -> Who | None:
         """Count a command; return whose it was."""

@@ -82,9 +82,10 @@ class Watch:
 
     def connection_refused(self, connection_id: int, reason: str) -> None:
         """Count it; the first for each reason is an event, drivers try again and again."""
-        if reason not in self.meter.refused:
-            self._add("refused", reason=reason)
-        self.meter.turned_away(reason)
+        new = reason not in self.meter.refused
+        client = self.meter.turned_away(connection_id, reason)
+        if new:
+            self._add("refused", reason=reason, client=client)
 
     def connection_closed(self, connection_id: int) -> None:
         """Note its end; the end of a client's last one is an event."""

@@ -29,7 +29,8 @@ def event_line(event: Event) -> str:
             driver = f" ({shown(event['driver'])})" if event["driver"] != event["client"] else ""
             return f"{when} {what}: {shown(event['client'])}{driver} from {event['from']}"
         case "refused":
-            return f"{when} a client was refused: {shown(event['reason'], 200)}"
+            client = shown(event["client"], 120)
+            return f"{when} refused: {client}: {shown(event['reason'], 200)}"
         case "members":
             members = ", ".join(f"{m} at {a}" for m, a in event["members"].items())
             return f"{when} the deployment's members are now: {members}"

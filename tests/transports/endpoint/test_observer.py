@@ -87,6 +87,8 @@ async def test_a_command_is_told_by_its_names_and_numbers(client: Any, notes: No
         ({"aggregate": 1, "pipeline": []}, None),
         ({"getMore": bson.Int64(7), "collection": "pages"}, "pages"),
         ({"aggregate": "pages", "pipeline": []}, "pages"),
+        ({"createUser": "ann"}, None),
+        ({"logMessage": "secret", "collection": "pages"}, None),
     ],
 )
 async def test_the_collection_is_what_the_command_names(
@@ -197,13 +199,51 @@ async def test_a_wrong_password_is_told_without_it(backend: Any, notes: Notes) -
     assert notes.commands == []
 
 
-async def test_a_client_that_speaks_tls_is_told_apart(
-    client: Any, notes: Notes, backend: Any
+@pytest.mark.parametrize("source", ["admin", "cms"])
+async def test_a_user_of_any_database_may_come_by_any(backend: Any, source: str) -> None:
+    credential = Credential(username="ann", password="right", source=None)
+    listening = Listening(address="127.0.0.1:0", credential=credential)
+    async with Endpoint(backend, listen=listening) as endpoint:
+        uri = endpoint.uri.replace("authSource=admin", f"authSource={source}")
+        async with AsyncMongoClient[dict[str, Any]](uri) as client:
+            assert (await client.admin.command("ping"))["ok"]
+
+
+async def test_a_client_without_a_user_is_told(backend: Any, notes: Notes) -> None:
+    listening = Listening(address="127.0.0.1:0", observer=notes)
+    async with Endpoint(backend, listen=listening) as endpoint:
+        [address] = [a for m, a in endpoint.addresses().items() if m.startswith("db1")]
+        uri = f"mongodb://{address}/?directConnection=true"
+        async with AsyncMongoClient[dict[str, Any]](uri) as client:
+            with pytest.raises(OperationFailure, match="requires authentication"):
+                await client.admin.command("ping")
+    assert "it sends commands without a user and password" in notes.refused
+
+
+@pytest.mark.parametrize(
+    ("beginning", "words"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(64)), "TLS"),
+        (b"GET / HTTP/1.1\r\nHost: localhost:27018\r\n\r\n", "HTTP"),
+        (b"\xff" * 16, "a header announces -1 bytes"),
+    ],
+)
+async def test_what_a_client_speaks_instead_is_told(
+    client: Any, notes: Notes, beginning: bytes, words: str
 ) -> None:
-    client.writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(64)))
+    client.writer.write(beginning)
     assert await client.is_closed()
     await notes.until(lambda: notes.closed == [1])
-    assert notes.refused == ["it speaks TLS, which is not spoken here: connect with tls=false"]
+    [reason] = notes.refused
+    assert words in reason
+
+
+async def test_who_opens_an_endpoint_may_limit_the_age_of_its_description(backend: Any) -> None:
+    async with Endpoint(backend, listen=Listening(deployment_max_age_s=0)) as endpoint:
+        before = backend.describes
+        async with AsyncMongoClient[dict[str, Any]](endpoint.uri) as client:
+            await client.admin.command("ping")
+        assert backend.describes > before
 
 
 async def test_a_guard_refuses_before_anything_is_carried(backend: Any, notes: Notes) -> None:
