@@ -3,6 +3,8 @@
 One `Recorder` belongs to a proxy. It is told when an invocation begins and ends, and is asked for a
 `CommandRecord` around each command. Nothing of it may change how a command ends: what fails here is
 logged by its kind and forgotten.
+
+docs/observability.md says what is told, for those who read it.
 """
 
 from __future__ import annotations
@@ -121,6 +123,28 @@ class CommandRecord:
             self._recorder.spans.end(self._span, _error_type(entry))
 
 
+class Unrecorded:
+    """Stands for a `CommandRecord` where nothing is told: it costs nothing."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self) -> None:
+        self.reply: bytes | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.reply = None  # it may be large
+
+    def commented(self, message: Data) -> Data:
+        """Return *message*."""
+        return message
+
+
+_UNRECORDED = Unrecorded()
+
+
 class Recorder:
     """Records the invocations of one proxy.
 
@@ -154,8 +178,10 @@ class Recorder:
         if self.spans is None and is_traced():
             self.spans = Spans(self._release)
 
-    def command(self, item: CommandItem, message: Data) -> CommandRecord:
+    def command(self, item: CommandItem, message: Data) -> CommandRecord | Unrecorded:
         """Return what is to be entered around the running of *item*, whose message is *message*."""
+        if self._log is None and self.spans is None and not self.adds_comments:
+            return _UNRECORDED
         return CommandRecord(self, self._invocation, item, message)
 
     def end(self, function: FunctionInfo, results: Sequence[Result]) -> None:
