@@ -41,9 +41,10 @@ try:
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
     from botocore.httpsession import get_cert_path
-    from botocore.loaders import Loader, create_loader
     from botocore.utils import get_environ_proxies
     from yarl import URL
+
+    from transports.lambda_invoke.service_data import LambdaData
 except ImportError as error:
     raise MissingExtra("lambda://", "aiobotocore", "lambda") from error
 
@@ -85,10 +86,9 @@ class _Service:
 
 
 @cache
-def _loader() -> Loader:
-    """Return the one loader of AWS's service models: reading them is most of a client's cost."""
-    loader: Loader = create_loader()
-    return loader
+def _data() -> LambdaData:
+    """Return the process's one reader of the SDK's data: reading is most of a client's cost."""
+    return LambdaData()
 
 
 class _Pool:
@@ -190,15 +190,22 @@ class Connections:
 async def _resolve(options: LambdaOptions) -> _Service:
     """Ask the SDK for what an application has configured, as its own client would."""
     session = AioSession(profile=options.profile)
-    session.register_component("data_loader", _loader())
+    # Another one for the endpoint: credentials may need other services, of which it knows little.
+    finder = AioSession(profile=options.profile)
+    finder.register_component("data_loader", _data())
     region = options.region
     credentials: Any = None
     if options.is_local:
         region = region or session.get_config_variable("region") or _LOCAL_REGION
         credentials = Credentials("local", "local")
     try:
-        async with session.create_client(
-            _SERVICE, region_name=region, endpoint_url=options.endpoint, **_keys(credentials)
+        async with finder.create_client(
+            _SERVICE,
+            region_name=region,
+            endpoint_url=options.endpoint,
+            # It sends nothing.
+            aws_access_key_id="none",
+            aws_secret_access_key="none",  # noqa: S106  # none
         ) as client:
             endpoint, region = client.meta.endpoint_url, client.meta.region_name
         if credentials is None:
@@ -225,15 +232,6 @@ async def _resolve(options: LambdaOptions) -> _Service:
         proxy=get_environ_proxies(endpoint).get(scheme),
         certificates=get_cert_path(bundle or True) if scheme == "https" else None,
     )
-
-
-def _keys(credentials: Credentials | None) -> dict[str, str]:
-    if credentials is None:
-        return {}
-    return {
-        "aws_access_key_id": credentials.access_key,
-        "aws_secret_access_key": credentials.secret_key,
-    }
 
 
 async def _signed(service: _Service, payload: bytes) -> Mapping[str, str]:

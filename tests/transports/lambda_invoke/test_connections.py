@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from botocore import exceptions as aws
 
 from tests.transports.lambda_invoke import faulty_relay as faults
 from tests.transports.lambda_invoke.faulty_relay import FaultyRelay
@@ -268,3 +269,21 @@ async def test_a_request_is_signed_with_what_the_environment_says(
     assert "Credential=AKIDEXAMPLE/" in headers["Authorization"]
     assert "/eu-central-1/lambda/aws4_request" in headers["Authorization"]
     assert "AKIDEXAMPLE" not in repr(resolved)
+
+
+async def test_credentials_of_another_service_are_still_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Finding the endpoint reads little of AWS's data; a role that is assumed needs more of it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    token = tmp_path / "token"
+    token.write_text("a web identity's")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/caller")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")  # as far as this test goes
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    resolved = await connections._resolve(LambdaOptions(function="p", region="eu-central-1"))
+    with pytest.raises(aws.ProxyConnectionError):
+        await connections._signed(resolved, b"{}")
