@@ -13,6 +13,7 @@ import typer
 
 from odm.cli.bench.command import bench_command
 from odm.cli.console import Console
+from odm.cli.cost.command import cost_command
 from odm.cli.demo.command import demo_command
 from odm.cli.doctor.command import doctor_command
 from odm.cli.failures import EXIT_CODES_HELP, describe, exit_code
@@ -48,6 +49,7 @@ def _app() -> typer.Typer:
     app.callback()(_global_options)
     for name, command in (
         ("bench", bench_command),
+        ("cost", cost_command),
         ("demo", demo_command),
         ("doctor", doctor_command),
         ("local", local_command),

@@ -1,19 +1,19 @@
 """How many invocations run at a time, and how often there is no place for one. Pure functions.
 
 Little's law gives the mean: arrivals per second times seconds each. Where arrivals are Poisson and
-nothing is turned away (M/G/∞) the number at a time is Poisson too, whatever the distribution of the
-durations. Against a ceiling, the share turned away is Erlang's B (M/G/c/c), insensitive as well. If
-callers wait instead, as they do behind an admission limit, Erlang's C says how many wait and for how
-long, for exponential durations.
+nothing is turned away (M/G/∞) the number at a time is Poisson too, whatever the distribution of
+the durations. Against a ceiling, the share turned away is Erlang's B (M/G/c/c), insensitive as
+well. If callers wait instead, as they do behind an admission limit, Erlang's C says how many wait
+and for how long, for exponential durations.
 
 Commands that are sent together arrive together: their number at a time varies more than a Poisson
-number. By how much is the *peakedness*, variance over mean; Hayward's approximation divides load and
-ceiling by it.
+number. By how much is the *peakedness*, variance over mean; Hayward's approximation divides load
+and ceiling by it.
 
-Sources: J. D. C. Little, A Proof for the Queuing Formula L = λW (1961); A. A. Fredericks, Congestion
-in Blocking Systems: A Simple Approximation Technique (1980), for Hayward's approximation;
-https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html, which gives Little's law as the
-formula for a function's concurrency.
+Sources: J. D. C. Little, A Proof for the Queuing Formula L = λW (1961); A. A. Fredericks,
+Congestion in Blocking Systems: A Simple Approximation Technique (1980), for Hayward's
+approximation; https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html, which gives
+Little's law as the formula for a function's concurrency.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def erlang_b(ceiling: int, load: float) -> float:
 
 
 def erlang_c(ceiling: int, load: float) -> float:
-    """Return the share of arrivals that have to wait, where they wait; 1 where the load is too much."""
+    """Return the share of arrivals that have to wait, where they do; 1 under too much load."""
     if load >= ceiling:
         return 1.0
     blocked = erlang_b(ceiling, load)
@@ -90,7 +90,7 @@ def peakedness(together: float, overlap: float) -> float:
 
 
 def turned_away(ceiling: float, load: float, peak: float = 1.0) -> float:
-    """Return the share of arrivals that find no place: Erlang's B, by Hayward for *peak* above 1."""
+    """Return the share of arrivals that find no place, by Hayward for a *peak* above 1."""
     places, erlangs = ceiling / peak, load / peak
     below = math.floor(places)
     less = erlang_b(below, erlangs)

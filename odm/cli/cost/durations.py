@@ -1,11 +1,11 @@
 """How long things take: a log-normal duration, its largest of several, and its rounding up.
 
-Latencies of databases are skewed: most are short, some are long. A log-normal distribution has that
-shape, two parameters, and closed forms for most of what is asked. Pure functions, no clock; random
-numbers come from the generator that is given.
+Latencies of databases are skewed: most are short, some are long. A log-normal distribution has
+that shape, two parameters, and closed forms for most of what is asked. Pure functions, no clock;
+random numbers come from the generator that is given.
 
-AWS bills each invocation's duration rounded up to the next millisecond, so what is billed on average
-is the mean of the rounded durations and not the rounded mean:
+AWS bills each invocation's duration rounded up to the next millisecond, so what is billed on
+average is the mean of the rounded durations and not the rounded mean:
 https://aws.amazon.com/lambda/pricing/.
 """
 

@@ -1,8 +1,8 @@
 """A workload's month: invocations, GB-seconds, concurrency, connections, latency and money.
 
-Each *way* of running it is estimated: callers that connect by themselves; the proxy with one command
-an invoke; with batches; and those with one thing changed. Pure functions; the assumptions are listed
-in `ASSUMPTIONS` and belong to the result.
+Each *way* of running it is estimated: callers that connect by themselves; the proxy with one
+command an invoke; with batches; and those with one thing changed. Pure functions; the assumptions
+are listed in `ASSUMPTIONS` and belong to the result.
 
 Sources: billing, https://aws.amazon.com/lambda/pricing/; that INIT is billed since 2025-08-01,
 https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/; connections,
@@ -28,6 +28,9 @@ MONITORS = 1
 
 BASE64 = 4 / 3
 """What a byte of BSON becomes in an invoke's JSON payload."""
+
+ENDPOINT_ZONES = 2
+"""In how many Availability Zones an interface endpoint is, so that one may fail."""
 
 ASSUMPTIONS = (
     "A month has 730 hours; prices are list prices, without Savings Plans or taxes.",
@@ -77,7 +80,8 @@ class Estimate:
         gb_seconds: a month.
         burst_invokes: how many invocations a burst asks for at one time.
         load: the concurrency of the busiest hour; None without the proxy.
-        connections: at a server, at most.
+        connections: at the server that the commands go to, at most.
+        all_connections: with the monitors at the other members.
         latency_ms: what a caller waits for one command when nothing is in its way.
         bill: of the month.
         waiting_gb_seconds: what callers that are functions are billed for while they wait.
@@ -93,6 +97,7 @@ class Estimate:
     burst_invokes: int
     load: Concurrency | None
     connections: int
+    all_connections: int
     latency_ms: float
     bill: Bill
     waiting_gb_seconds: float
@@ -111,6 +116,7 @@ class Estimate:
             "burst_invokes": self.burst_invokes,
             "concurrency": self.load.document() if self.load else None,
             "connections_per_server": self.connections,
+            "connections_in_all": self.all_connections,
             "latency_ms": round(self.latency_ms, 3),
             "usd_per_month": round(self.bill.usd, 4),
             "bill": [line.document() for line in self.bill.lines],
@@ -180,7 +186,7 @@ def estimate(
         provisioned_duration_gb_seconds=gb_seconds * on_provisioned,
         snapshot_gb_seconds=MONTH_S * memory_gb * workload.snap_start,
         restored_gb=cold_starts * memory_gb * workload.snap_start,
-        other={"between_zones": _gb_between_zones(workload)},
+        other=_transfers(workload),
     )
     bill = prices.bill(
         usage, region, workload.architecture, free_tier=free_tier and not workload.provisioned
@@ -198,6 +204,7 @@ def estimate(
         burst_invokes=_burst_invokes(workload, batching=batching),
         load=load,
         connections=connections,
+        all_connections=connections + workload.reserved * MONITORS * (workload.servers - 1),
         latency_ms=workload.round_trip_ms + workload.duration_ms(1),
         bill=_with_waiting(bill, prices, region, workload, waiting),
         waiting_gb_seconds=waiting,
@@ -223,6 +230,7 @@ def _direct(way: Way, prices: Prices, region: str) -> Estimate:
         burst_invokes=0,
         load=None,
         connections=connections,
+        all_connections=connections + workload.callers * MONITORS * (workload.servers - 1),
         latency_ms=command_ms,
         bill=_with_waiting(bill, prices, region, workload, waiting),
         waiting_gb_seconds=waiting,
@@ -310,6 +318,17 @@ def _burst_invokes(workload: Workload, *, batching: bool) -> int:
     each = math.ceil(workload.burst / workload.callers)
     callers = math.ceil(workload.burst / each)
     return callers * len(replace(workload, gather=each).invokes_of_gather(batching=True))
+
+
+def _transfers(workload: Workload) -> dict[str, float]:
+    """Return the items that data on its way costs: to the server, and from the callers."""
+    found = {"between_zones": _gb_between_zones(workload)}
+    each = (workload.bytes_in + workload.bytes_out) * BASE64
+    if workload.callers_through != "public":
+        found[workload.callers_through] = workload.commands_per_month * each / GB
+    if workload.callers_through == "vpc_endpoint":
+        found["vpc_endpoint_hour"] = MONTH_S / 3600 * ENDPOINT_ZONES
+    return found
 
 
 def _gb_between_zones(workload: Workload) -> float:

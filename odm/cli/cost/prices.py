@@ -35,7 +35,6 @@ ITEMS = {
     "snapshot_restored": "SnapStart: memory restored, per GB",
     "between_zones": "data between Availability Zones, per GB and direction",
     "nat_gateway": "data through a NAT gateway, per GB",
-    "nat_gateway_hour": "a NAT gateway, per hour",
     "vpc_endpoint": "data through an interface endpoint, per GB",
     "vpc_endpoint_hour": "an interface endpoint in one Availability Zone, per hour",
 }

@@ -1,14 +1,15 @@
 """A discrete-event simulation: thousands of callers against one function with a ceiling.
 
 Owns the event loop and what callers, their transports and AWS Lambda do in it. It imitates the
-product's own rules: how commands come together in batches (docs/performance.md), how throttles lower
-the number of invokes in flight (`transports.lambda_invoke.admission`), how long a throttled invoke
-waits (`transports.lambda_invoke.throttling`); and AWS's: reserved concurrency, cold starts, ten
-requests per second and environment, rounding up of what is billed. Knows no prices. Pure: no clock,
-no I/O, random numbers from a seed; the same settings give the same outcome.
+product's own rules: how commands come together in batches (docs/performance.md), how throttles
+lower the number of invokes in flight (`transports.lambda_invoke.admission`), how long a throttled
+invoke waits (`transports.lambda_invoke.throttling`); and AWS's: reserved concurrency, cold starts,
+ten requests per second and environment, rounding up of what is billed. Knows no prices. Pure: no
+clock, no I/O, random numbers from a seed; the same settings give the same outcome.
 
-Not imitated: how fast AWS adds environments (1,000 in ten seconds for each function), one session's
-commands in order, commands that are cut short in a batch, a driver that repeats what has failed.
+Not imitated: how fast AWS adds environments (1,000 in ten seconds for each function), one
+session's commands in order, commands that are cut short in a batch, a driver that repeats what has
+failed.
 """
 
 from __future__ import annotations
@@ -311,9 +312,7 @@ class Simulation:
         caller = invoke.caller
         caller.limit = max(1, caller.in_flight - 1)
         caller.in_flight -= 1
-        delay = self._random.uniform(
-            0, min(_BACKOFF_CAP_S, _BACKOFF_BASE_S * 2**invoke.attempts)
-        )
+        delay = self._random.uniform(0, min(_BACKOFF_CAP_S, _BACKOFF_BASE_S * 2**invoke.attempts))
         invoke.attempts += 1
         latest = self._now + delay - self._settings.patience_s
         kept = [arrival for arrival in invoke.arrivals if arrival >= latest]
@@ -407,9 +406,7 @@ class Simulation:
         if connections > environment.connections:
             self._connections += connections - environment.connections
             environment.connections = connections
-            self.outcome.peak_connections = max(
-                self.outcome.peak_connections, self._connections
-            )
+            self.outcome.peak_connections = max(self.outcome.peak_connections, self._connections)
 
     def _duration_ms(self, commands: int) -> float:
         draw = self._settings.sample or self._command.sample

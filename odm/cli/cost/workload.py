@@ -1,7 +1,7 @@
 """What an application asks of its database, and what the function in between is like.
 
-A workload is told by options, by a JSON or TOML file whose keys are the fields below, or by what was
-measured (`odm.cli.cost.measured`). Nothing here knows prices.
+A workload is told by options, by a JSON or TOML file whose keys are the fields below, or by what
+was measured (`odm.cli.cost.measured`). Nothing here knows prices.
 """
 
 from __future__ import annotations
@@ -21,16 +21,22 @@ MONTH_S = 730 * 3600.0
 
 PROFILES = {
     "flat": (1.0,) * 24,
-    "office": (0.1,) * 6
-    + (0.3, 0.8, 1.6, 2.2, 2.4, 2.3, 1.9, 2.1, 2.3, 2.2, 1.9, 1.3, 0.8)
-    + (0.5, 0.4, 0.3, 0.2, 0.1),
-    "evening": (0.5, 0.3, 0.2, 0.1, 0.1, 0.2, 0.4, 0.7, 0.9, 0.9, 0.9, 1.0, 1.1, 1.0, 0.9, 0.9)
-    + (1.1, 1.4, 1.8, 2.2, 2.4, 2.2, 1.6, 0.9),
+    "office": (
+        *(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 3.0, 8.0, 16.0, 22.0, 24.0, 23.0),
+        *(19.0, 21.0, 23.0, 22.0, 19.0, 13.0, 8.0, 5.0, 4.0, 3.0, 2.0, 1.0),
+    ),
+    "evening": (
+        *(5.0, 3.0, 2.0, 1.0, 1.0, 2.0, 4.0, 7.0, 9.0, 9.0, 9.0, 10.0),
+        *(11.0, 10.0, 9.0, 9.0, 11.0, 14.0, 18.0, 22.0, 24.0, 22.0, 16.0, 9.0),
+    ),
 }
 """How a day's load is spread over its hours; only the ratios matter."""
 
 MAX_BATCH = 100
 """How many commands share one invoke at most."""
+
+CALLERS_THROUGH = ("public", "nat_gateway", "vpc_endpoint")
+"""How callers reach AWS Lambda: not from a VPC, through a NAT gateway, an interface endpoint."""
 
 _MEMORY_MB = (128, 10_240)
 _LARGEST_DELAY_MS = 900_000.0
@@ -57,7 +63,7 @@ class Workload:
         server_ms: one command on the server.
         network_ms: one round trip between the function and the server.
         spread: the standard deviation of those two together, divided by their mean.
-        overhead_ms: the function's own time for an invocation.
+        overhead_ms: the function's own time for an invocation, the runtime's included.
         round_trip_ms: caller to function and back, which the function is not billed for.
         bytes_in, bytes_out: of a command, to the server and back.
         commands_per_invoke: as measured; 0 to derive it from *gather*.
@@ -76,6 +82,7 @@ class Workload:
         servers: members of the replica set.
         between_zones: the share of bytes between function and server that cross an Availability
             Zone.
+        callers_through: how callers reach AWS Lambda: one of `CALLERS_THROUGH`.
     """
 
     rate: float = 100.0
@@ -107,6 +114,7 @@ class Workload:
     snap_start: bool = False
     servers: int = 3
     between_zones: float = 0.67
+    callers_through: str = "public"
 
     def __post_init__(self) -> None:
         for name in ("server_ms", "network_ms", "overhead_ms", "round_trip_ms", "init_ms"):
@@ -130,6 +138,10 @@ class Workload:
         if self.architecture not in ARCHITECTURES:
             raise InvalidWorkload(
                 f"architecture {self.architecture!r}: write {' or '.join(ARCHITECTURES)}"
+            )
+        if self.callers_through not in CALLERS_THROUGH:
+            raise InvalidWorkload(
+                f"callers_through {self.callers_through!r}: write {', '.join(CALLERS_THROUGH)}"
             )
         if len(self.profile) != 24 or min(self.profile) < 0 or not sum(self.profile):
             raise InvalidWorkload(
@@ -191,7 +203,7 @@ class Workload:
         return self.overhead_ms + mean_makespan(self.command, size, self.pool)
 
     def billed_ms(self, size: int) -> float:
-        """Return what is billed on average for an invocation of *size* commands, cold start apart."""
+        """Return what is billed on average for *size* commands, cold starts apart."""
         together = min(size, self.pool)
         before = (size - together) * self.command.mean_ms / self.pool
         return self.command.mean_rounded_up(after_ms=self.overhead_ms + before, largest_of=together)
