@@ -13,10 +13,12 @@ come to all commands within the bound: then batches get smaller, and grow again 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from transports.endpoint.backend import Request
 from transports.lambda_invoke.bodies import Body
@@ -39,9 +41,31 @@ MAX_BATCH_BYTES = 1_000_000
 
 # Between a driver's write and what the endpoint reads there are as many turns of the event loop.
 _QUIET_TURNS = 3
+# While a driver opens connections, it may be silent for so long until their commands come, and
+# these may come for so long.
+_GREETING_S = 0.01
+_OPENING_S = 0.25
+_OPENING_POLL_S = 0.0005
+# In batches, of a command that the function does not come to; then it goes alone.
+_ATTEMPTS = 3
 
 Exchange = Callable[[Sequence[Item], Request | None], Awaitable[Sequence[Result]]]
 Send = Callable[[Sequence[Item], int | None], Awaitable[Sequence[Result]]]
+
+
+class Arrivals(NamedTuple):
+    """What has come from drivers since they could connect: it grows.
+
+    Attributes:
+        connections: connections opened.
+        bytes_in: bytes, handshakes included.
+    """
+
+    connections: int
+    bytes_in: int
+
+
+_NO_ARRIVALS = Arrivals(0, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +93,7 @@ class _Passenger:
 class _Batch:
     """Commands that are to share an invoke; open to more until it is admitted."""
 
+    server: str
     passengers: list[_Passenger] = field(default_factory=list)
     sessions: set[bytes] = field(default_factory=set)
     size: int = 0
@@ -125,6 +150,8 @@ class Batching:
         self._loners = Loners()
         self._size = float(options.max_size)
         self.counters = BatchCounters()
+        self.arrivals: Callable[[], Arrivals] = lambda: _NO_ARRIVALS
+        """Tells what has come from drivers so far."""
 
     async def run(self, request: Request, item: CommandItem) -> Result:
         """Return the function's result for *item*, which is *request* as it can be carried.
@@ -132,91 +159,132 @@ class Batching:
         Raises:
             InvokeError: there is none.
         """
-        throttling = self._throttling
-        if not throttling.admission.in_flight and not self._open:  # nothing to wait for
-            return await self._alone(request, item)
         command = shareable(request) if self._options.max_size > 1 else None
-        if command is None or command in self._loners or throttling.is_exhausted(request):
+        if command is None or command in self._loners or self._throttling.is_exhausted(request):
             return await self._alone(request, item)
-        passenger = self._board(command, item)
-        try:
-            result = await passenger.result
-        finally:
-            if passenger.expiry is not None:
-                passenger.expiry.cancel()
-        return await self._again_if_cut(passenger, result)
+        for _ in range(_ATTEMPTS):
+            passenger = _Passenger(
+                command, item, time.monotonic(), asyncio.get_running_loop().create_future()
+            )
+            batch = self._board(passenger)
+            if batch is not None and await self._stays_alone(batch, passenger):
+                break
+            try:
+                result = await passenger.result
+            finally:
+                if passenger.expiry is not None:
+                    passenger.expiry.cancel()
+            if not isinstance(result, DeferredResult):
+                return await self._again_if_cut(passenger, result)
+            self.counters.deferred += 1
+        return await self._alone(request, item)
 
     async def _alone(self, request: Request, item: CommandItem) -> Result:
         [result] = await self._exchange([item], request)
         return result
 
     async def _again_if_cut(self, passenger: _Passenger, result: Result) -> Result:
-        command = passenger.command
-        items: list[Item] = [passenger.item]
-        if isinstance(result, ReplyResult):
-            reply = result.reply
-            if reply.encoding or reply.staged or len(reply.data) > MAX_REPLY_BYTES:
-                self._loners.add(command)
-            if not passenger.bounded or reply.encoding or reply.staged:
-                return result
-            killing = kill_cursor(command.request, reply.data)
-            if killing is not None:
-                items.insert(0, CommandItem(killing.server, Body(killing.message)))
-            elif not was_cut_short(reply.data):
-                return result
-            self._loners.add(command)
-        elif not isinstance(result, DeferredResult):
+        if not isinstance(result, ReplyResult):
             return result
+        command, reply = passenger.command, result.reply
+        if reply.encoding or reply.staged or len(reply.data) > MAX_REPLY_BYTES:
+            self._loners.add(command)
+        if not passenger.bounded or reply.encoding or reply.staged:
+            return result
+        items: list[Item] = [passenger.item]
+        killing = kill_cursor(command.request, reply.data)
+        if killing is not None:
+            items.insert(0, CommandItem(killing.server, Body(killing.message)))
+        elif not was_cut_short(reply.data):
+            return result
+        self._loners.add(command)
         self.counters.deferred += 1
         return (await self._exchange(items, command.request))[-1]
 
     # -- collecting ------------------------------------------------------------------------------
 
-    def _board(self, command: Shareable, item: CommandItem) -> _Passenger:
-        loop = asyncio.get_running_loop()
-        passenger = _Passenger(command, item, time.monotonic(), loop.create_future())
+    def _board(self, passenger: _Passenger) -> _Batch | None:
+        """Let *passenger* into a batch; return it if it is the first one there."""
+        command = passenger.command
         server = command.request.server
         batch = self._open.get(server)
         if batch is not None and not batch.takes(command):
-            self._close(server, batch)
+            self._close(batch)
             batch = None
+        is_first = batch is None
         if batch is None:
-            batch = self._open[server] = _Batch()
-            task = loop.create_task(self._carry(server, batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            batch = self._open[server] = _Batch(server)
         batch.add(passenger)
         if batch.waits_for_admission:
             self._limit_wait(batch, passenger)
         if len(batch.passengers) >= self._size:
-            self._close(server, batch)
-        return passenger
+            self._close(batch)
+        return batch if is_first else None
 
-    def _close(self, server: str, batch: _Batch) -> None:
+    async def _stays_alone(self, batch: _Batch, passenger: _Passenger) -> bool:
+        """Return whether the first one in *batch* is to go by itself; else the batch is under way.
+
+        It is if nothing is in flight and a turn of the event loop brings no company. Then its own
+        task carries it: the ordinary command pays for no other.
+        """
+        admission = self._throttling.admission
+        if not admission.in_flight:
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                passenger.result.cancel()
+                self._start(batch)
+                raise
+            if len(batch.passengers) == 1 and not admission.in_flight:
+                self._close(batch)
+                return True
+        self._start(batch)
+        return False
+
+    def _start(self, batch: _Batch) -> None:
+        task = asyncio.get_running_loop().create_task(self._carry(batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _close(self, batch: _Batch) -> None:
         """Let nobody else into *batch*."""
-        if self._open.get(server) is batch:
-            del self._open[server]
+        if self._open.get(batch.server) is batch:
+            del self._open[batch.server]
 
-    async def _collect(self, server: str, batch: _Batch) -> None:
-        """Wait until the event loop brings no more commands, or *batch* is full or due."""
-        due = time.monotonic() + self._options.wait_s
-        quiet = 0
-        while quiet < _QUIET_TURNS and self._open.get(server) is batch and time.monotonic() < due:
-            before = len(batch.passengers)
-            await asyncio.sleep(0)
-            quiet = quiet + 1 if len(batch.passengers) == before else 0
+    async def _collect(self, batch: _Batch) -> None:
+        """Wait until drivers send no more, or *batch* is full or due.
+
+        A connection that a driver has just opened brings a command as soon as it is greeted, so
+        those of a driver that begins are waited for longer.
+        """
+        began = heard = time.monotonic()
+        arrivals, opened, quiet = self.arrivals(), -math.inf, 0
+        while self._open.get(batch.server) is batch:
+            now = time.monotonic()
+            is_opening = now - opened < _OPENING_S
+            if now - began > (_OPENING_S if is_opening else self._options.wait_s):
+                return
+            if quiet >= _QUIET_TURNS and not (is_opening and now - heard < _GREETING_S):
+                return
+            await asyncio.sleep(_OPENING_POLL_S if quiet >= _QUIET_TURNS else 0)
+            quiet += 1
+            arrived, arrivals = arrivals, self.arrivals()
+            if arrivals != arrived:
+                heard, quiet = time.monotonic(), 0
+            if arrivals.connections != arrived.connections:
+                opened = heard
 
     # -- carrying --------------------------------------------------------------------------------
 
-    async def _carry(self, server: str, batch: _Batch) -> None:
+    async def _carry(self, batch: _Batch) -> None:
         admission = self._throttling.admission
         attempt = 0
         try:
-            await self._collect(server, batch)
+            await self._collect(batch)
             while batch.passengers:
                 if not admission.enter_now(first=attempt > 0):
                     await self._wait_for_admission(batch, first=attempt > 0)
-                self._close(server, batch)
+                self._close(batch)
                 self._drop_cancelled(batch)
                 if not batch.passengers:
                     admission.withdraw()
@@ -250,7 +318,7 @@ class Batching:
                 passenger.result.cancel()
             raise
         finally:
-            self._close(server, batch)
+            self._close(batch)
 
     async def _wait_for_admission(self, batch: _Batch, *, first: bool) -> None:
         batch.waits_for_admission = True
@@ -310,7 +378,7 @@ class Batching:
         if begun < len(results):
             self._size = max(1.0, begun)
         else:
-            self._size = min(self._size + 1, self._options.max_size)
+            self._size = min(self._size * 2, self._options.max_size)
 
     def _drop_cancelled(self, batch: _Batch) -> None:
         batch.passengers = [p for p in batch.passengers if not p.result.cancelled()]

@@ -12,11 +12,14 @@ from transports.base import Document, Transport, TransportStatistics
 from transports.endpoint import Endpoint, Listening
 from transports.errors import CarriageError, ServerUnreachable, TransportClosed
 from transports.lambda_invoke.backend import LambdaBackend
+from transports.lambda_invoke.batching import Arrivals
 from transports.lambda_invoke.envelope import FunctionInfo
 from transports.lambda_invoke.invoker import Invoker
 from transports.lambda_invoke.options import LambdaOptions
 from transports.lambda_invoke.tracing import SpanTracing, tracing
 from transports.url import TransportURL
+
+_MAX_CONNECTING = 100
 
 
 class LambdaTransport(Transport):
@@ -54,9 +57,13 @@ class LambdaTransport(Transport):
             await self._endpoint.start()
         except CarriageError as error:
             raise ServerUnreachable(f"{self.url.redacted}: {error.message}") from error
+        arrived = self._endpoint.counters
+        self._backend.batching.arrivals = lambda: Arrivals(arrived.connections, arrived.bytes_in)
         self._stack.push_async_callback(self._endpoint.aclose)
         return AsyncMongoClient(
             self._endpoint.uri,
+            # The endpoint is in this process: nothing is gained by opening connections in turns.
+            maxConnecting=_MAX_CONNECTING,
             # A function's own name says who it is, unless the URL does.
             appname=self._options.app_name or os.environ.get("AWS_LAMBDA_FUNCTION_NAME"),
             event_listeners=[traced] if isinstance(traced, SpanTracing) else [],

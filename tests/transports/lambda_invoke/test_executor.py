@@ -17,7 +17,7 @@ from transports.lambda_invoke.function.executor import (
     Executor,
     NotCompleted,
     format_address,
-    frame,
+    frames,
     parse_address,
 )
 from transports.lambda_invoke.function.settings import ConfigurationError, FunctionSettings
@@ -169,7 +169,7 @@ def test_an_address_survives_the_journey(text: str, address: tuple[str, int | No
 @pytest.mark.parametrize("size", [10, 100_000])
 def test_the_frame_clears_every_flag(size: int) -> None:
     body = b"\x03\x00\x01\x00" + message({"ping": "x" * size})[4:]
-    framed = b"".join(frame(body, 7))
+    framed = b"".join(frames([body], [7]))
     assert int.from_bytes(framed[:4], "little") == len(framed)
     assert framed[4:8] == b"\x07\x00\x00\x00"
     assert framed[16:20] == bytes(4)

@@ -13,10 +13,11 @@ import math
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -67,6 +68,7 @@ from transports.lambda_invoke.function.lifecycle import (
     is_for_a_snapshot,
 )
 from transports.lambda_invoke.function.policy import Policy, Refused
+from transports.lambda_invoke.function.policy.message import Data
 from transports.lambda_invoke.function.recorder import Recorder
 from transports.lambda_invoke.function.settings import FunctionSettings
 from transports.lambda_invoke.function.staging import MissingPart, Staging
@@ -83,6 +85,11 @@ _TIME_IS_UP = FailureResult(
 )
 
 _DEFERRED = DeferredResult()
+# Commands that one thread sends together. It begins with one and doubles while they are fast: what
+# is behind a slow one on a connection waits for it.
+_MAX_SHARE = 8
+_FAST_S = 0.005
+_Steps = Generator[Data, bytes, Result]
 
 _log = logging.getLogger("odm.proxy")
 
@@ -181,10 +188,16 @@ class Proxy:
         waiting = iter(enumerate(items))
 
         def work() -> None:
-            for index, item in waiting:
-                if time.monotonic() > begin_before:
+            size = 1
+            while share := tuple(islice(waiting, size)):
+                began = time.monotonic()
+                if began > begin_before:
                     return
-                results[index] = self._run(item, deadline)
+                indexes, several = zip(*share, strict=True)
+                for index, result in zip(indexes, self._run_share(several, deadline), strict=True):
+                    results[index] = result
+                was_fast = time.monotonic() - began < _FAST_S * size
+                size = min(size * 2, _MAX_SHARE) if within_ms is not None and was_fast else 1
 
         helpers = min(len(items), self._max_pool_size) - 1
         others = [self._threads.submit(work) for _ in range(helpers)]
@@ -193,14 +206,21 @@ class Proxy:
             other.result()
         return results
 
+    def _run_share(self, items: Sequence[Item], deadline: float) -> Sequence[Result]:
+        """Run items that one thread has taken: commands for one server over one connection."""
+        commands = [item for item in items if isinstance(item, CommandItem)]
+        if len(commands) == len(items) and len({item.server for item in commands}) == 1:
+            return self._run_commands(commands, deadline)
+        return [self._run(item, deadline) for item in items]
+
     def _run(self, item: Item, deadline: float) -> Result:
+        if isinstance(item, CommandItem):
+            return self._run_commands((item,), deadline)[0]
         remaining = deadline - time.monotonic()
         if remaining <= 0:  # a thousand items, each of which waits for something
             return _TIME_IS_UP
         try:
             match item:
-                case CommandItem():
-                    return self._run_command(item, remaining)
                 case StageItem(identifier, part, data):
                     self._staging.put(identifier, part, data)
                 case FetchItem(identifier, part):
@@ -212,22 +232,8 @@ class Proxy:
                 case CancelItem(server, lsid, started_ms):
                     self._policy.check_session(lsid)
                     self._executor.cancel(server, lsid, started_ms, timeout_s=remaining)
-        except Refused as refused:
-            _log.warning("%s", refused.message)
-            acknowledged = isinstance(item, CommandItem) and item.acknowledged
-            return ReplyResult(Body(refused.reply() if acknowledged else b""))
-        except NotCompleted as error:
-            return _not_completed(error, remaining)
-        except PyMongoError as error:
-            return _failure("the function could not stage a body", error, "no")
-        except MissingPart as error:
-            return FailureResult(*_PROTOCOL_ERROR, str(error), "no")
         except Exception as error:
-            # Never contents, to the caller or the log: what is raised may quote a document.
-            _log.error("a %s failed: %s", type(item).__name__, origin(error))
-            return FailureResult(
-                1, "InternalError", f"the function failed: {type(error).__name__}", "unknown"
-            )
+            return _failed(item, error, remaining)
         return ReplyResult(Body())
 
     def _fetch(self, identifier: str, part: int) -> Result:
@@ -236,23 +242,57 @@ class Proxy:
             return FailureResult(*_PROTOCOL_ERROR, "too many parts for one invoke", "no")
         return ReplyResult(Body(data))
 
-    def _run_command(self, item: CommandItem, timeout_s: float) -> Result:
+    def _run_commands(self, items: Sequence[CommandItem], deadline: float) -> list[Result]:
+        """Run commands for one server, over one connection."""
+        timeout_s = deadline - time.monotonic()
+        if timeout_s <= 0:
+            return [_TIME_IS_UP] * len(items)
+        results: list[Result] = [_TIME_IS_UP] * len(items)
+        messages: list[Data] = []
+        sent: list[tuple[int, _Steps]] = []
+        for index, item in enumerate(items):
+            steps = self._command(item, timeout_s)
+            try:
+                messages.append(next(steps))
+            except StopIteration as end:
+                results[index] = end.value
+            else:
+                sent.append((index, steps))
+        if not sent:
+            return results
+        answers: Sequence[bytes | Exception]
+        try:
+            remaining = max(deadline - time.monotonic(), 0.001)
+            answers = self._executor.run_many(items[0].server, messages, timeout_s=remaining)
+        except Exception as error:
+            answers = [error] * len(sent)
+        for (index, steps), answer in zip(sent, answers, strict=True):
+            try:
+                steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
+            except StopIteration as end:
+                results[index] = end.value
+        return results
+
+    def _command(self, item: CommandItem, timeout_s: float) -> _Steps:
+        """Yield the message to send for *item*, take the server's reply, return the result."""
+        deadline = time.monotonic() + timeout_s
         try:
             message = self._unpack(item.message)
+            with self._recorder.command(item, message) as record:
+                message = self._policy.check(message, self._views.at(item.server, timeout_s))
+                if time.monotonic() > deadline:  # the views took all of it
+                    return _TIME_IS_UP
+                record.reply = reply = yield record.commented(message)
+                self._policy.check_reply(reply)
+            if not item.acknowledged:
+                return ReplyResult(Body())
+            if self._may_hold(len(reply)):
+                return ReplyResult(Body(reply))
+            return self._staged(Body(*compress(reply)))
         except BodyError as error:
             return FailureResult(*_PROTOCOL_ERROR, str(error), "no")
-        deadline = time.monotonic() + timeout_s
-        with self._recorder.command(item, message) as record:
-            message = self._policy.check(message, self._views.at(item.server, timeout_s))
-            message = record.commented(message)
-            remaining = max(deadline - time.monotonic(), 0.001)
-            record.reply = reply = self._executor.run(
-                item.server, message, acknowledged=item.acknowledged, timeout_s=remaining
-            )
-            self._policy.check_reply(reply)
-        if self._may_hold(len(reply)):
-            return ReplyResult(Body(reply))
-        return self._staged(Body(*compress(reply)))
+        except Exception as error:
+            return _failed(item, error, timeout_s)
 
     def _unpack(self, body: Body) -> bytes | bytearray:
         if not body.staged:
@@ -288,6 +328,26 @@ class Proxy:
         except PyMongoError as error:
             return _failure("the function could not stage a large reply", error, "yes")
         return ReplyResult(Body(b"", body.encoding, identifier, parts))
+
+
+def _failed(item: Item, error: Exception, timeout_s: float) -> Result:
+    """Return the answer to an *item* that failed with *error*."""
+    match error:
+        case Refused():
+            _log.warning("%s", error.message)
+            acknowledged = isinstance(item, CommandItem) and item.acknowledged
+            return ReplyResult(Body(error.reply() if acknowledged else b""))
+        case NotCompleted():
+            return _not_completed(error, timeout_s)
+        case PyMongoError():
+            return _failure("the function could not stage a body", error, "no")
+        case MissingPart():
+            return FailureResult(*_PROTOCOL_ERROR, str(error), "no")
+    # Never contents, to the caller or the log: what is raised may quote a document.
+    _log.error("a %s failed: %s", type(item).__name__, origin(error))
+    return FailureResult(
+        1, "InternalError", f"the function failed: {type(error).__name__}", "unknown"
+    )
 
 
 def _compressed(body: Body) -> Result:
