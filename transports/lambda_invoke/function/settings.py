@@ -96,9 +96,9 @@ class FunctionSettings:
             server_selection_timeout_ms=_positive(
                 environment, "SERVER_SELECTION_TIMEOUT_MS", 5_000
             ),
-            log_invocations=_boolean(environment, "LOG_INVOCATIONS", default=True),
+            log_invocations=_flag(environment, "LOG_INVOCATIONS", default=True),
             metrics_namespace=_metrics_namespace(environment),
-            comment=_boolean(environment, "COMMENT", default=True),
+            comment=_flag(environment, "COMMENT", default=True),
             function_name=environment.get("AWS_LAMBDA_FUNCTION_NAME", ""),
         )
 
@@ -140,13 +140,6 @@ def _policy(environment: Mapping[str, str]) -> str:
         raise ConfigurationError(
             f"{PREFIX}POLICY names the file {text!r}, which cannot be read: put it into the bundle"
         ) from error
-
-
-def _boolean(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
-    text = environment.get(PREFIX + name, "").strip()
-    if text not in ("", "true", "false"):
-        raise ConfigurationError(f"{PREFIX}{name} must be true or false, not {text!r}")
-    return text == "true" if text else default
 
 
 def _metrics_namespace(environment: Mapping[str, str]) -> str:
