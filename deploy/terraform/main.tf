@@ -69,7 +69,7 @@ resource "aws_lambda_function" "proxy" {
   #checkov:skip=CKV_AWS_173:The variables hold no secret. They are encrypted with AWS's key, with your own where kms_key_arn is given.
   #checkov:skip=CKV_AWS_272:The bundle is built and deployed by the same person; who signs code adds code_signing_config_arn.
   function_name = var.function_name
-  description   = "Carries MongoDB commands of its callers over pooled connections"
+  description   = "Carries MongoDB commands of its callers, at most ${var.reserved_concurrency} at one time"
 
   filename         = var.package_file
   source_code_hash = filebase64sha256(var.package_file)
