@@ -96,6 +96,7 @@ class Aws:
         permission: str,
         *,
         missing: Callable[[], _T] | None = None,
+        apart: bool = False,
     ) -> _T | Unseen:
         """Return what *call* returns, or why it could not be seen.
 
@@ -103,6 +104,7 @@ class Aws:
             call: one or more calls of a client.
             permission: the IAM action that they need.
             missing: what it means that AWS knows no such thing; None if that is a refusal, too.
+            apart: it is another service's than AWS Lambda's, whose silence says nothing of that.
         """
         if self.unreachable is not None:
             return self.unreachable
@@ -111,6 +113,8 @@ class Aws:
         except refusals.ClientError as error:
             return self._refused(error, permission, missing)
         except refusals.BotoCoreError as error:
+            if apart:
+                return Unseen(_words(error), permission)
             self.unreachable = Unreachable(_words(error))
             return self.unreachable
 

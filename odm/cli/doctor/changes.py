@@ -1,4 +1,4 @@
-"""Exact changes, written out: lines for a shell, parameters of the template, URLs.
+"""Exact changes, written out: lines for a shell, parameters of the templates, URLs.
 
 Nothing here is carried out, and nothing secret is written: where a command has to keep what is
 configured, it reads it from AWS when it runs.
@@ -7,11 +7,26 @@ configured, it reads it from AWS when it runs.
 from __future__ import annotations
 
 import json
+import re
 import shlex
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from odm.cli.doctor.facts import Facts, UriFacts
 from odm.cli.doctor.rule import Change, Fix
 from transports.url import redact_url
+
+PARAMETERS: Mapping[str, str] = MappingProxyType(
+    {
+        "ODM_PROXY_MAX_POOL_SIZE": "MaxPoolSize",
+        "ODM_PROXY_MAX_IDLE_TIME_MS": "MaxIdleTimeMs",
+        "ODM_PROXY_SERVER_SELECTION_TIMEOUT_MS": "ServerSelectionTimeoutMs",
+        "ODM_PROXY_POLICY": "Policy",
+        "ODM_PROXY_STAGING": "Staging",
+        "ODM_PROXY_MONGODB_URI": "MongodbUri",
+    }
+)
+"""The function's variables and the parameters of ``deploy/template.yaml`` that set them."""
 
 _ENVIRONMENT = "--query Environment --output json"
 
@@ -50,28 +65,51 @@ def command(facts: Facts, text: str) -> Fix:
     return Fix(Change.COMMAND, line)
 
 
-def parameter(name: str, value: object) -> Fix:
-    """Return a parameter of ``deploy/template.yaml`` for ``sam deploy``."""
-    return Fix(Change.TEMPLATE, f"--parameter-overrides {name}={shlex.quote(str(value))}")
+def parameters(**values: object) -> tuple[Fix, Fix]:
+    """Return how parameters of ``deploy/template.yaml``, or of the Terraform module, are set."""
+    written = {name: shlex.quote(str(value)) for name, value in values.items()}
+    sam = " ".join(f"{name}={value}" for name, value in written.items())
+    terraform = " ".join(f"-var {_snake(name)}={value}" for name, value in written.items())
+    return (
+        Fix(
+            Change.TEMPLATE,
+            f"sam deploy --template-file deploy/template.yaml --parameter-overrides {sam}",
+        ),
+        Fix(Change.TERRAFORM, f"terraform -chdir=deploy/terraform apply {terraform}"),
+    )
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def configure(facts: Facts, option: str, value: object, template: str | None) -> tuple[Fix, ...]:
-    """Return how an option of ``update-function-configuration`` is changed."""
+    """Return how an option of ``update-function-configuration`` is changed.
+
+    Args:
+        facts: what the URL says.
+        option: of the command.
+        value: its new value.
+        template: the parameter of ``deploy/template.yaml``, None if it has none.
+    """
     line = command(facts, f"update-function-configuration {option} {value}")
-    return (line, parameter(template, value)) if template else (line,)
+    return (line, *parameters(**{template: value})) if template else (line,)
 
 
-def set_variables(facts: Facts, variables: dict[str, str], *, remove: tuple[str, ...] = ()) -> Fix:
+def set_variables(
+    facts: Facts, variables: dict[str, str], *, remove: tuple[str, ...] = ()
+) -> tuple[Fix, ...]:
     """Return how variables of the function are changed while the others are kept.
 
     ``update-function-configuration --environment`` replaces all of them.
     """
     steps = [f".Variables += {json.dumps(variables)}"] if variables else []
     steps += [f"del(.Variables.{name})" for name in remove]
-    program = " | ".join(steps)
     current = aws_line(facts, f"get-function-configuration {_ENVIRONMENT}")
-    value = f'"$({current} | jq -c {shlex.quote(program)})"'
-    return command(facts, f"update-function-configuration --environment {value}")
+    value = f'"$({current} | jq -c {shlex.quote(" | ".join(steps))})"'
+    line = command(facts, f"update-function-configuration --environment {value}")
+    named = {PARAMETERS[name]: value for name, value in variables.items() if name in PARAMETERS}
+    return (line, *parameters(**named)) if named else (line,)
 
 
 def publish(facts: Facts) -> Fix | None:

@@ -54,6 +54,14 @@ def doctor_command(
             "(Atlas M10: 1500).",
         ),
     ] = None,
+    read_uri: Annotated[
+        bool,
+        typer.Option(
+            "--read-uri",
+            help="Read the function's MongoDB URI where it is kept in a secret or a parameter; it "
+            "is never printed with its credentials.",
+        ),
+    ] = False,
     timeout: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="How long opening the URL may take.")
     ] = 35.0,
@@ -89,6 +97,7 @@ def doctor_command(
                 connect=not no_connect,
                 caller=caller,
                 connection_limit=connection_limit,
+                read_uri=read_uri,
                 timeout_s=timeout,
             )
         )
@@ -111,6 +120,7 @@ async def _doctor(
     connect: bool,
     caller: str | None,
     connection_limit: int | None,
+    read_uri: bool,
     timeout_s: float,
 ) -> ExitCode:
     from odm.cli.doctor.facts import Kind
@@ -135,6 +145,7 @@ async def _doctor(
             connect=connect,
             timeout_s=timeout_s,
             connection_limit=connection_limit,
+            read_uri=read_uri,
             today=datetime.datetime.now(datetime.UTC).date(),
         ),
         lambda what: console.note(f"looking at {what}"),

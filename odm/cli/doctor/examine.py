@@ -40,6 +40,7 @@ class Examination:
         connect: whether to open the URL and look names up, or to ask AWS alone.
         timeout_s: seconds for opening the URL.
         connection_limit: connections that one server accepts, if that is known.
+        read_uri: whether to read a URI that the function has from a secret or a parameter.
         today: the day for ends of life.
     """
 
@@ -49,6 +50,7 @@ class Examination:
     connect: bool = True
     timeout_s: float = 35.0
     connection_limit: int | None = None
+    read_uri: bool = False
     today: datetime.date
 
 
@@ -108,7 +110,11 @@ def _ask_aws(
         aws = Aws(options or LambdaOptions(function=name or ""))
     except Unreachable as unreachable:
         return unreachable, unreachable if name else None, here
-    function = function_facts(aws, told) if options else Unseen("the URL leads through no function")
+    function = (
+        function_facts(aws, told, read_uri=what.read_uri)
+        if options
+        else Unseen("the URL leads through no function")
+    )
     if name is None:
         return function, None, environment_facts(what.environment, region=here.region or aws.region)
     caller, variables = caller_facts(aws, name, told)

@@ -40,6 +40,10 @@ class NoSuchFunction(Unseen):
     """AWS Lambda knows no such function, or no such version or alias of it."""
 
 
+class KeptElsewhere(Unseen):
+    """The function's URI is in a secret or a parameter, which was not read."""
+
+
 def known(fact: _T | Unseen) -> _T:
     """Return *fact*.
 
@@ -48,7 +52,7 @@ def known(fact: _T | Unseen) -> _T:
     """
     if isinstance(fact, Unseen):
         # A new one: rules share the fact, and a raised exception collects tracebacks.
-        raise Unseen(fact.reason, fact.permission)
+        raise type(fact)(fact.reason, fact.permission)
     return fact
 
 

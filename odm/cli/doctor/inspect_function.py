@@ -17,6 +17,7 @@ from odm.cli.doctor.aws import Aws
 from odm.cli.doctor.facts import (
     CallerFacts,
     FunctionFacts,
+    KeptElsewhere,
     NoSuchFunction,
     Unreachable,
     Unseen,
@@ -33,12 +34,15 @@ _WORKERS = 4
 Answers = Mapping[str, Any]
 
 
-def function_facts(aws: Aws, told: Callable[[str], None]) -> FunctionFacts | Unseen:
+def function_facts(
+    aws: Aws, told: Callable[[str], None], *, read_uri: bool = False
+) -> FunctionFacts | Unseen:
     """Return the function that the URL names.
 
     Args:
         aws: where it is.
         told: is called with the name of what is being asked.
+        read_uri: whether a URI that is kept in a secret or a parameter is read.
     """
     options = aws.options
     try:
@@ -72,7 +76,7 @@ def function_facts(aws: Aws, told: Callable[[str], None]) -> FunctionFacts | Uns
         qualifier=options.qualifier,
         configuration=configuration,
         variables=variables,
-        uri=_uri(variables),
+        uri=_read_uri(aws, variables) if read_uri else _uri(variables),
         missing=missing,
         **answers,
     )
@@ -153,11 +157,42 @@ def _uri(variables: Mapping[str, str] | Unseen) -> UriFacts | Unseen:
         return uri_facts(uri, f"the function's {URI}")
     for name, what in ((SECRET, "secret"), (PARAMETER, "parameter")):
         if reference := variables.get(name, "").strip():
-            return Unseen(
-                f"the URI is in the {what} {reference!r}, which is not read here: to check it, "
-                "run odm doctor with the URI itself"
+            return KeptElsewhere(
+                f"the URI is in the {what} {reference!r}, which is read only with --read-uri"
             )
     return Unseen(f"the function has none of {URI}, {SECRET} and {PARAMETER}")
+
+
+def _read_uri(aws: Aws, variables: Mapping[str, str] | Unseen) -> UriFacts | Unseen:
+    """Return the URI that the function connects to, read from where it is kept."""
+    given = _uri(variables)
+    if not isinstance(given, KeptElsewhere) or isinstance(variables, Unseen):
+        return given
+    secret = variables.get(SECRET, "").strip()
+    parameter = variables.get(PARAMETER, "").strip()
+
+    def from_secret() -> str:
+        name, _, key = secret.partition("#")
+        text: str = aws.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
+        return str(json.loads(text)[key]) if key else text
+
+    def from_parameter() -> str:
+        client = aws.client("ssm")
+        answer = client.get_parameter(Name=parameter, WithDecryption=True)
+        return str(answer["Parameter"]["Value"])
+
+    where = f"the secret {secret!r}" if secret else f"the parameter {parameter!r}"
+    try:
+        uri = known(
+            aws.ask(from_secret, "secretsmanager:GetSecretValue", apart=True)
+            if secret
+            else aws.ask(from_parameter, "ssm:GetParameter", apart=True)
+        )
+    except Unseen as unseen:
+        return unseen
+    except (KeyError, ValueError, TypeError):
+        return Unseen(f"{where} holds no MongoDB URI under that key")
+    return uri_facts(uri.strip(), where)
 
 
 def _reserved(aws: Aws, client: Any, function: str) -> int | Unseen | None:
@@ -254,10 +289,12 @@ def _retention(
         raise Unseen(f"there is no log group {group!r} yet: the function has not run")
 
     try:
-        return known(aws.ask(call, "logs:DescribeLogGroups"))
+        return known(aws.ask(call, "logs:DescribeLogGroups", apart=True))
     except Unseen as unseen:
         return unseen
 
 
 def _has_logs_endpoint() -> bool:
-    return any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_LOGS"))
+    return any(
+        os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS")
+    )

@@ -22,9 +22,10 @@ _STYLES = {
 _WIDTH = max(len(status) for status in Status)
 _FIX_WORDS = {
     Change.COMMAND: "run",
-    Change.TEMPLATE: "or, with deploy/template.yaml, sam deploy",
+    Change.TEMPLATE: "or",
+    Change.TERRAFORM: "or",
     Change.URL: "URL",
-    Change.URI: "MongoDB URI of",
+    Change.URI: "MongoDB URI",
     Change.VARIABLE: "environment",
     Change.CODE: "do",
 }

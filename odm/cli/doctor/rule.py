@@ -23,6 +23,7 @@ class Change(StrEnum):
 
     COMMAND = "command"  # a line for a shell
     TEMPLATE = "template"  # a parameter of deploy/template.yaml
+    TERRAFORM = "terraform"  # a variable of deploy/terraform
     URL = "url"  # the URL that the application is given
     URI = "uri"  # the mongodb:// URI behind the function
     VARIABLE = "variable"  # an environment variable of the application

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from odm.cli.doctor.changes import command, parameter, set_variables, with_iam
-from odm.cli.doctor.facts import Facts, Kind, Unseen, UriFacts, known
+from odm.cli.doctor.changes import command, set_variables, with_iam
+from odm.cli.doctor.facts import Facts, KeptElsewhere, Kind, Unseen, UriFacts, known
 from odm.cli.doctor.rule import (
     EVERY_KIND,
     Change,
@@ -34,7 +34,7 @@ from transports.lambda_invoke.function.policy import Policy, PolicyError
 _IAM = "MONGODB-AWS"
 _IAM_SINCE = (5, 0)
 _SECRET_NAME = re.compile(r"(?i)passw|secret|token|credential|private_?key|api_?key|access_?key")
-_REFERENCE_NAME = re.compile(r"(?i)(_arn|_name|_id|_path|_file|_ttl|_parameter|_secret|_url)$")
+_REFERENCE_NAME = re.compile(r"(?i)(_arn|_name|_id|_path|_file|_ttl|_parameter|_url)$")
 _CREDENTIALS_IN_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s:@]*:[^/\s@]+@")
 _AWS_KEY = re.compile(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b")
 _BROAD = re.compile(
@@ -52,9 +52,13 @@ _BROAD = re.compile(
     kinds=EVERY_KIND,
 )
 def _credentials_in_uri(facts: Facts) -> Verdict | None:
+    if isinstance(facts.uri, KeptElsewhere):
+        return ok(facts.uri.reason)
     uri = known(facts.uri)
     if not uri.secrets:
         return ok(f"{uri.where} holds no credentials")
+    if facts.kind is Kind.LAMBDA and not reading.variables(facts).get("ODM_PROXY_MONGODB_URI"):
+        return ok(f"{uri.where} holds {', '.join(uri.secrets)}, and no variable does")
     saw = f"{uri.where} holds {', '.join(uri.secrets)}"
     if facts.kind is Kind.DIRECT and reading.is_local(facts):
         return ok(saw + ", for a server on this machine")
@@ -65,9 +69,9 @@ def _credentials_in_uri(facts: Facts) -> Verdict | None:
 
 
 def _without_credentials(facts: Facts, uri: UriFacts) -> tuple[Fix, ...]:
-    fixes = [Fix(Change.URI, f"{uri.where}: {with_iam(uri)}")]
-    if _iam_possible(facts, uri) is False:
-        fixes = []
+    fixes = []
+    if _iam_possible(facts, uri):
+        fixes = [Fix(Change.URI, f"{uri.where}: {with_iam(uri)}")]
     name = "db-proxy/mongodb-uri"
     return (
         *fixes,
@@ -75,7 +79,7 @@ def _without_credentials(facts: Facts, uri: UriFacts) -> tuple[Fix, ...]:
             Change.COMMAND,
             f"aws secretsmanager create-secret --name {name} --secret-string file://uri.txt",
         ),
-        set_variables(
+        *set_variables(
             facts,
             {"ODM_PROXY_MONGODB_URI_SECRET": name},
             remove=("ODM_PROXY_MONGODB_URI",),
@@ -100,16 +104,18 @@ def _credentials_in_environment(facts: Facts) -> Verdict | None:
         return ok("none, as far as names and values tell")
     return warning(
         f"these look like credentials: {', '.join(suspicious)}",
-        set_variables(facts, {}, remove=tuple(suspicious)),
+        *set_variables(facts, {}, remove=tuple(suspicious)),
     )
 
 
 def _holds_credentials(name: str, value: str) -> bool:
     if _CREDENTIALS_IN_URL.search(value) or _AWS_KEY.search(value):
         return True
-    if not value or value.startswith("arn:") or _REFERENCE_NAME.search(name):
+    if name.startswith("ODM_PROXY_") or _REFERENCE_NAME.search(name):
         return False
-    return bool(_SECRET_NAME.search(name)) and value.lower() not in ("true", "false")
+    if not value or value.startswith("arn:") or value.lower() in ("true", "false"):
+        return False
+    return bool(_SECRET_NAME.search(name))
 
 
 @rule(
@@ -214,8 +220,7 @@ def _policy(facts: Facts) -> Verdict | None:
     if text == "unrestricted":
         return problem(
             "ODM_PROXY_POLICY is unrestricted: every command passes, unlooked at",
-            set_variables(facts, {"ODM_PROXY_POLICY": "readWrite"}),
-            parameter("Policy", "readWrite"),
+            *set_variables(facts, {"ODM_PROXY_POLICY": "readWrite"}),
         )
     if text.endswith(".json") and not text.startswith("{"):
         raise Unseen(f"ODM_PROXY_POLICY is the file {text!r} of the bundle, which is not read")
@@ -225,7 +230,7 @@ def _policy(facts: Facts) -> Verdict | None:
     except PolicyError as error:
         return problem(
             f"ODM_PROXY_POLICY is no policy, and the function does not start: {error}",
-            set_variables(facts, {"ODM_PROXY_POLICY": "readWrite"}),
+            *set_variables(facts, {"ODM_PROXY_POLICY": "readWrite"}),
         )
     named = "ODM_PROXY_POLICY" if text else "ODM_PROXY_POLICY is not set: the default"
     if not database and "databases" not in text:

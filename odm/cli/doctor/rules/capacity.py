@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from odm.cli.doctor.changes import command, configure, parameter
+from odm.cli.doctor.changes import command, configure, parameters
 from odm.cli.doctor.facts import Facts, Unseen, known
 from odm.cli.doctor.rule import Change, Fix, Verdict, ok, problem, rule, warning
 from odm.cli.doctor.rules import reading
@@ -39,7 +39,7 @@ def _reserved_concurrency(facts: Facts) -> Verdict | None:
 def _reserve(facts: Facts, number: int) -> tuple[Fix, ...]:
     return (
         command(facts, f"put-function-concurrency --reserved-concurrent-executions {number}"),
-        parameter("ReservedConcurrency", number),
+        *parameters(ReservedConcurrency=number),
     )
 
 
@@ -60,22 +60,19 @@ def _connection_ceiling(facts: Facts) -> Verdict | None:
         return problem("maxPoolSize is 0: there is no ceiling")
     each = pool + reading.monitors(facts)
     ceiling = concurrency * each
-    limit, others = _limit(facts)
+    limit, open_now = _limit(facts)
     whose = "reserved" if reserved is not None else "the account's (none is reserved)"
     saw = (
         f"{concurrency:,} ({whose}) x ({pool} + {reading.monitors(facts)}) = {ceiling:,} "
-        f"connections per server, of {limit:,} that it accepts"
+        f"connections per server, of {limit:,} that it accepts{reading.unless_in_uri(facts)}"
     )
     fits = max(1, int(limit * _NEARLY) // each)
     if ceiling > limit:
         return problem(saw, *_reserve(facts, fits))
     if ceiling > limit * _NEARLY:
         return warning(saw, *_reserve(facts, fits))
-    if others + ceiling > limit:
-        return warning(
-            f"{saw}; {others:,} are open already",
-            *_reserve(facts, max(1, (limit - others) // each)),
-        )
+    if open_now > limit * _NEARLY:
+        return warning(f"{saw}; {open_now:,} are open now, by whomever")
     if 2 * ceiling > limit:
         return warning(
             f"{saw}: a new deployment while the old environments live needs twice as many",

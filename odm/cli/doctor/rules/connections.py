@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from odm.cli.doctor.changes import parameter, set_variables, uri_option
+from odm.cli.doctor.changes import set_variables, uri_option
 from odm.cli.doctor.facts import Facts, Kind, Unseen, known
 from odm.cli.doctor.rule import (
     DIRECT,
@@ -88,14 +88,14 @@ def _churn_per_minute(facts: Facts) -> float | None:
     kinds=EVERY_KIND,
 )
 def _max_idle_time(facts: Facts) -> Verdict | None:
-    uri = known(facts.uri)
     if facts.kind is Kind.DIRECT and reading.is_local(facts):
         return None
-    given = uri.number("maxIdleTimeMS")
+    given = reading.number_in_uri(facts, "maxIdleTimeMS")
     if facts.kind is Kind.LAMBDA:
         default = reading.DEFAULTS.max_idle_time_ms
         value = given if given is not None else reading.setting(facts, "MAX_IDLE_TIME_MS", default)
         named = f"{value:,} ms" + ("" if given is not None else " (ODM_PROXY_MAX_IDLE_TIME_MS)")
+        named += reading.unless_in_uri(facts)
     else:
         value, named = given or 0, f"{given:,} ms" if given else "not set"
     if 0 < value <= _IDLE_MS:
@@ -105,8 +105,8 @@ def _max_idle_time(facts: Facts) -> Verdict | None:
     else:
         saw = f"maxIdleTimeMS is {named}, more than {_IDLE_MS:,}"
     if facts.kind is Kind.LAMBDA and given is None:
-        return warning(saw, set_variables(facts, {"ODM_PROXY_MAX_IDLE_TIME_MS": str(_IDLE_MS)}))
-    return warning(saw, uri_option(facts, uri, "maxIdleTimeMS", _IDLE_MS))
+        return warning(saw, *set_variables(facts, {"ODM_PROXY_MAX_IDLE_TIME_MS": str(_IDLE_MS)}))
+    return warning(saw, uri_option(facts, known(facts.uri), "maxIdleTimeMS", _IDLE_MS))
 
 
 @rule(
@@ -120,22 +120,19 @@ def _max_idle_time(facts: Facts) -> Verdict | None:
 def _max_pool_size(facts: Facts) -> Verdict | None:
     if facts.kind is Kind.DIRECT and not reading.is_lambda_caller(facts):
         return None
-    uri = known(facts.uri)
-    given = uri.number("maxPoolSize")
+    given = reading.number_in_uri(facts, "maxPoolSize")
     if facts.kind is Kind.DIRECT:
         size, default = given if given is not None else 100, given is None
     else:
         size, default = reading.max_pool_size(facts), False
     saw = f"maxPoolSize is {size}" + (", the driver's default" if default else "")
+    saw += reading.unless_in_uri(facts)
     if 0 < size <= _MANY:
         return ok(saw)
     if facts.kind is Kind.LAMBDA and given is None:
-        fixes: tuple[Fix, ...] = (
-            set_variables(facts, {"ODM_PROXY_MAX_POOL_SIZE": "4"}),
-            parameter("MaxPoolSize", 4),
-        )
+        fixes = set_variables(facts, {"ODM_PROXY_MAX_POOL_SIZE": "4"})
     else:
-        fixes = (uri_option(facts, uri, "maxPoolSize", 4),)
+        fixes = (uri_option(facts, known(facts.uri), "maxPoolSize", 4),)
     if size == 0:
         return problem("maxPoolSize is 0: there is no limit", *fixes)
     return warning(f"{saw}, for one invocation at a time", *fixes)
@@ -234,12 +231,12 @@ def _staging(facts: Facts) -> Verdict | None:
         return problem(
             f"ODM_PROXY_STAGING is {name!r}, which is no database.collection: "
             "the function does not start",
-            set_variables(facts, {"ODM_PROXY_STAGING": default}),
+            *set_variables(facts, {"ODM_PROXY_STAGING": default}),
         )
     if database in ("admin", "config", "local"):
         return problem(
             f"ODM_PROXY_STAGING is {name!r}, in a database of the server's own",
-            set_variables(facts, {"ODM_PROXY_STAGING": default}),
+            *set_variables(facts, {"ODM_PROXY_STAGING": default}),
         )
     return ok(f"{name}; its user needs readWrite on {database}")
 

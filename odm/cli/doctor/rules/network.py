@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from odm.cli.doctor.changes import command, uri_option, url_option, with_option
+from odm.cli.doctor.changes import command, parameters, uri_option, url_option, with_option
 from odm.cli.doctor.facts import Facts, Kind, Unseen, known
 from odm.cli.doctor.inspect_server import LOCAL, PRIVATE, PUBLIC
 from odm.cli.doctor.rule import (
@@ -45,10 +45,7 @@ def _private_network(facts: Facts) -> Verdict | None:
             "update-function-configuration --vpc-config "
             "SubnetIds=<subnet>,<subnet>,SecurityGroupIds=<security-group>",
         ),
-        Fix(
-            Change.TEMPLATE,
-            "--parameter-overrides SubnetIds=<subnet>,<subnet> SecurityGroupIds=<security-group>",
-        ),
+        *parameters(SubnetIds="<subnet>,<subnet>", SecurityGroupIds="<security-group>"),
     )
 
 
@@ -74,7 +71,7 @@ def _subnets(facts: Facts) -> Verdict | None:
                 facts,
                 f"update-function-configuration --vpc-config SubnetIds={found[0]},<subnet>",
             ),
-            Fix(Change.TEMPLATE, f"--parameter-overrides SubnetIds={found[0]},<subnet>"),
+            *parameters(SubnetIds=f"{found[0]},<subnet>"),
         )
     return ok(f"the function has {len(found)} subnets")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from odm.cli.doctor.changes import command, configure, parameter, set_variables
+import re
+
+from odm.cli.doctor.changes import command, configure, parameters, set_variables
 from odm.cli.doctor.facts import Facts, NoSuchFunction, Unseen, known
 from odm.cli.doctor.rule import (
     EVERY_KIND,
@@ -22,11 +24,11 @@ from odm.cli.doctor.rules.sources import (
     LAMBDA_STATES,
     LAMBDA_TRACING,
 )
-from transports.lambda_invoke.function.settings import PREFIX
+from transports.lambda_invoke.function.settings import PREFIX, ConfigurationError, FunctionSettings
 
 _HANDLER = "transports.lambda_invoke.function.app.handler"
 _REFERENCES = ("MONGODB_URI", "MONGODB_URI_SECRET", "MONGODB_URI_PARAMETER")
-_NUMBERS = ("MAX_POOL_SIZE", "MAX_IDLE_TIME_MS", "SERVER_SELECTION_TIMEOUT_MS")
+_JUDGED = (PREFIX + "POLICY", PREFIX + "STAGING")
 _RETENTION_DAYS = 30
 
 
@@ -109,7 +111,7 @@ def _settings(facts: Facts) -> Verdict | None:
     if not given:
         return problem(
             f"no MongoDB URI: none of {', '.join(PREFIX + name for name in _REFERENCES)}",
-            set_variables(
+            *set_variables(
                 facts,
                 {
                     "ODM_PROXY_MONGODB_URI": "mongodb+srv://<cluster>.mongodb.net/"
@@ -120,15 +122,21 @@ def _settings(facts: Facts) -> Verdict | None:
     if len(given) > 1:
         return problem(
             f"{' and '.join(PREFIX + name for name in given)} are set: the function has one URI",
-            set_variables(facts, {}, remove=(PREFIX + given[0],)),
+            *set_variables(facts, {}, remove=(PREFIX + given[0],)),
         )
-    for name in _NUMBERS:
-        text = variables.get(PREFIX + name, "").strip()
-        if text and (not text.isdecimal() or int(text) == 0):
-            return problem(
-                f"{PREFIX}{name} is {text!r}, which is no whole number above 0",
-                set_variables(facts, {}, remove=(PREFIX + name,)),
-            )
+    # Those of the URI, of the policy and of the staging collection have rules of their own.
+    others = {
+        name: value
+        for name, value in variables.items()
+        if name not in (*(PREFIX + each for each in _REFERENCES), *_JUDGED)
+    }
+    try:
+        FunctionSettings.from_environment({**others, PREFIX + "MONGODB_URI": "mongodb://x/"})
+    except ConfigurationError as error:
+        named = tuple(sorted(set(re.findall(rf"{PREFIX}\w+", str(error)))))
+        return problem(
+            f"the function does not start: {error}", *set_variables(facts, {}, remove=named)
+        )
     return ok(f"the MongoDB URI comes from {PREFIX}{given[0]}")
 
 
@@ -175,7 +183,11 @@ def _tracing(facts: Facts) -> Verdict | None:
     mode = reading.configuration(facts).get("TracingConfig", {}).get("Mode", "PassThrough")
     if mode == "Active":
         return ok("Active")
-    return warning(f"{mode}", *configure(facts, "--tracing-config", "Mode=Active", None))
+    return warning(
+        f"{mode}",
+        command(facts, "update-function-configuration --tracing-config Mode=Active"),
+        *parameters(Tracing="Active"),
+    )
 
 
 @rule(
@@ -198,7 +210,7 @@ def _log_retention(facts: Facts) -> Verdict | None:
             f"aws logs put-retention-policy --log-group-name {group} "
             f"--retention-in-days {_RETENTION_DAYS}",
         ),
-        parameter("LogRetentionInDays", _RETENTION_DAYS),
+        *parameters(LogRetentionDays=_RETENTION_DAYS),
     )
 
 

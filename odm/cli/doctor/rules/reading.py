@@ -9,6 +9,7 @@ from odm.cli.doctor.facts import (
     CallerFacts,
     Facts,
     FunctionFacts,
+    KeptElsewhere,
     Kind,
     ServerFacts,
     Unseen,
@@ -92,21 +93,36 @@ def setting(facts: Facts, name: str, default: int) -> int:
     return int(text) if text.isdecimal() else default
 
 
+def in_uri(facts: Facts, option: str) -> str | None:
+    """Return an option of the URI; None too where the URI is kept elsewhere (`unless_in_uri`)."""
+    if isinstance(facts.uri, KeptElsewhere):
+        return None
+    return known(facts.uri).options.get(option.lower())
+
+
+def number_in_uri(facts: Facts, option: str) -> int | None:
+    """Return the number that an option of the URI has, as `in_uri`."""
+    if isinstance(facts.uri, KeptElsewhere):
+        return None
+    return known(facts.uri).number(option)
+
+
+def unless_in_uri(facts: Facts) -> str:
+    """Return the end of a sentence: that a URI which was not read may say otherwise."""
+    if isinstance(facts.uri, KeptElsewhere):
+        return ", unless the URI says otherwise, which was not read (--read-uri)"
+    return ""
+
+
 def max_pool_size(facts: Facts) -> int:
     """Return the most connections of one pool of the function; 0 is without limit."""
-    given = known(facts.uri).number("maxPoolSize")
-    return given if given is not None else own_pool_size(facts)
-
-
-def own_pool_size(facts: Facts) -> int:
-    """Return what the function's variable says, or its default."""
-    return setting(facts, "MAX_POOL_SIZE", DEFAULTS.max_pool_size)
+    given = number_in_uri(facts, "maxPoolSize")
+    return setting(facts, "MAX_POOL_SIZE", DEFAULTS.max_pool_size) if given is None else given
 
 
 def monitors(facts: Facts) -> int:
     """Return the monitoring connections of one client to one server."""
-    mode = known(facts.uri).options.get("servermonitoringmode", "auto")
-    return 2 if mode == "stream" else 1
+    return 2 if in_uri(facts, "serverMonitoringMode") == "stream" else 1
 
 
 def timeout_s(facts: Facts) -> float:
@@ -118,8 +134,3 @@ def read_timeout_s(facts: Facts) -> float:
     """Return how long the transport waits for a response of an invoke."""
     assert facts.options is not None, "a lambda:// URL has options"
     return facts.options.invoke_timeout_s or timeout_s(facts) + INVOKE_MARGIN_S
-
-
-def milliseconds(seconds: float) -> str:
-    """Return ``"5,000 ms"``."""
-    return f"{seconds * 1000:,.0f} ms"

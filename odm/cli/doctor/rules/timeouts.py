@@ -40,28 +40,32 @@ _SHORT_S = 10
 )
 def _server_timeout(facts: Facts) -> Verdict | None:
     limit_s = reading.timeout_s(facts)
-    uri = known(facts.uri)
-    own = reading.setting(
-        facts, "SERVER_SELECTION_TIMEOUT_MS", reading.DEFAULTS.server_selection_timeout_ms
-    )
-    given = uri.number("serverSelectionTimeoutMS")
-    selection_s = max(own, given or 0) / 1000
-    connect_s = (uri.number("connectTimeoutMS") or 0) / 1000
-    wait_s = max(selection_s, connect_s)
+    waits_s = {
+        "ODM_PROXY_SERVER_SELECTION_TIMEOUT_MS": reading.setting(
+            facts, "SERVER_SELECTION_TIMEOUT_MS", reading.DEFAULTS.server_selection_timeout_ms
+        )
+        / 1000,
+        "serverSelectionTimeoutMS": (reading.number_in_uri(facts, "serverSelectionTimeoutMS") or 0)
+        / 1000,
+        "connectTimeoutMS": (reading.number_in_uri(facts, "connectTimeoutMS") or 0) / 1000,
+    }
+    wait_s = max(waits_s.values())
     saw = f"server selection and connecting {wait_s:g} s, the function's time-out {limit_s:g} s"
     if wait_s < limit_s:
-        return ok(saw)
-    longer = int(wait_s) + _SHORT_S
-    fixes = list(configure(facts, "--timeout", longer, "Timeout"))
-    shorter = max(500, int(limit_s * 500))
-    if own / 1000 >= limit_s:
-        fixes.append(set_variables(facts, {"ODM_PROXY_SERVER_SELECTION_TIMEOUT_MS": str(shorter)}))
-    for name, value_s in (
-        ("serverSelectionTimeoutMS", (given or 0) / 1000),
-        ("connectTimeoutMS", connect_s),
-    ):
-        if value_s >= limit_s:
-            fixes.append(uri_option(facts, uri, name, shorter))
+        return ok(saw + reading.unless_in_uri(facts))
+    if limit_s < _SHORT_S:
+        return problem(
+            saw, *configure(facts, "--timeout", max(30, int(wait_s) + _SHORT_S), "Timeout")
+        )
+    shorter = reading.DEFAULTS.server_selection_timeout_ms
+    fixes: list[Fix] = []
+    for name, value_s in waits_s.items():
+        if value_s < limit_s:
+            continue
+        if name.startswith("ODM_"):
+            fixes.extend(set_variables(facts, {name: str(shorter)}))
+        else:
+            fixes.append(uri_option(facts, known(facts.uri), name, shorter))
     return problem(saw, *fixes)
 
 
@@ -76,7 +80,7 @@ def _command_timeout(facts: Facts) -> Verdict | None:
     limit_s = reading.timeout_s(facts)
     given = {}
     for name in ("socketTimeoutMS", "timeoutMS"):
-        value = known(facts.uri).number(name)
+        value = reading.number_in_uri(facts, name)
         if value:
             given[name] = value
     if ceiling := _policy_max_time_ms(facts):
@@ -90,7 +94,10 @@ def _command_timeout(facts: Facts) -> Verdict | None:
             *configure(facts, "--timeout", longest, "Timeout"),
         )
     if not given:
-        return ok("none is set: the function itself ends what its time does not suffice for")
+        return ok(
+            "none is set: the function itself ends what its time does not suffice for"
+            + reading.unless_in_uri(facts)
+        )
     return ok(", ".join(f"{name} {value:,} ms" for name, value in given.items()))
 
 

@@ -243,7 +243,7 @@ def _regional_sts(facts: Facts) -> Verdict | None:
         return ok("regional")
     return warning(
         "not set" if value is None else f"{value}",
-        set_variables(facts, {"AWS_STS_REGIONAL_ENDPOINTS": "regional"}),
+        *set_variables(facts, {"AWS_STS_REGIONAL_ENDPOINTS": "regional"}),
     )
 
 
