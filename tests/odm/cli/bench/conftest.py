@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from odm.cli.bench.cold_result import CALLER_PHASES, FUNCTION_PHASES, ColdProcess
 from odm.cli.bench.result import (
     ColdStart,
     ConnectionCurve,
@@ -49,6 +50,15 @@ def canned() -> Result:
                 cold_starts=[ColdStart(total_ms=700.0, init_ms=300.0, handler_ms=250.0)],
             ),
             Trace(contender="proxy-2020", error="none came"),
+        ],
+        cold=[
+            ColdProcess(
+                kind="function", name="lambda", phases={name: [7.0] for name in FUNCTION_PHASES}
+            ),
+            ColdProcess(
+                kind="caller", name="direct", phases={name: [9.0] for name in CALLER_PHASES}
+            ),
+            ColdProcess(kind="caller", name="lambda", error="it did not start"),
         ],
         connections=[
             ConnectionCurve(

@@ -27,6 +27,8 @@ def test_it_is_well_formed_and_has_every_plot(canned: Result) -> None:
         "95th percentile against concurrency",
         "30 invocations, the first one cold",
         "cold starts",
+        "Cold start of a function, by phase",
+        "Cold start of a caller, by phase",
         "8 callers",
     ]
 

@@ -34,6 +34,7 @@ def test_what_failed_is_told_and_makes_the_run_not_ok(canned: Result) -> None:
     assert [(name, where) for name, where, _ in canned.errors] == [
         ("fake", "read"),
         ("proxy-2020", "trace"),
+        ("lambda", "cold caller"),
     ]
 
 
