@@ -18,7 +18,7 @@ from io import BytesIO
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the format knows no earlier time, and none with a zone
 _UNIX = 3
 _READ_BY_ALL = (stat.S_IFREG | 0o644) << 16  # Lambda runs functions as a user of its own
-_COMPRESSION_LEVEL = 9
+_COMPRESSION_LEVEL = 6  # 9 takes several times as long for 0.8 % less
 
 
 def write_archive(files: Mapping[str, bytes]) -> bytes:

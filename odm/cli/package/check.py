@@ -58,7 +58,10 @@ async def check(bundle: Bundle) -> Checked:
         BrokenBundle: it is not whole.
     """
     files = _unpacked(bundle.archive)
-    done = [check_files(files), check_shared_objects(files, bundle.target)]
+    done = [
+        check_files(files, compiled=bool(bundle.bytecode)),
+        check_shared_objects(files, bundle.target),
+    ]
     roots = [_APP, _SRV, *([_AWS_AUTH] if bundle.has_aws_auth else [])]
     done.append(check_imports(files, roots))
     not_done = [] if bundle.bytecode else [f"no bytecode: no {_python(bundle)} here"]
@@ -75,8 +78,8 @@ async def check(bundle: Bundle) -> Checked:
     return Checked(tuple(done), tuple(not_done), import_ms)
 
 
-def check_files(files: Mapping[str, bytes]) -> str:
-    """Check names, sizes, and that every source compiles.
+def check_files(files: Mapping[str, bytes], *, compiled: bool = False) -> str:
+    """Check names, sizes, and that every source compiles, unless it has been *compiled*.
 
     Raises:
         BrokenBundle: one does not.
@@ -86,7 +89,7 @@ def check_files(files: Mapping[str, bytes]) -> str:
     for path, data in files.items():
         if path.startswith("/") or ".." in path.split("/"):
             raise BrokenBundle(f"{path!r} lies outside of it")
-        if path.endswith(".py"):
+        if path.endswith(".py") and not compiled:
             try:
                 compile(data, path, "exec", dont_inherit=True)
             except (SyntaxError, ValueError) as error:

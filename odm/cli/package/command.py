@@ -99,6 +99,10 @@ def package_command(
     console = Console(json_output=json_output, quiet=quiet)
     target = Target(architecture or this_architecture(), runtime or this_runtime())
     _check_usage(target, wheel_dir, installed)
+    if not output.parent.is_dir():
+        raise CommandFailed(
+            f"cannot write {output}: there is no {output.parent} directory", ExitCode.USAGE
+        )
     wanted = Wanted(
         aws_auth=aws_auth, pins=read_pins(pin or []), wheel_dir=wheel_dir, installed=installed
     )

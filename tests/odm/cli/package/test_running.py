@@ -1,0 +1,197 @@
+"""The zip in AWS's own emulator and on the local Lambda, in front of a real server.
+
+The interpreter has AWS's runtime client and nothing else; the caller is this process, with all of
+its packages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import zipfile
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import bson
+import pytest
+from pymongo.errors import OperationFailure
+
+from odm.cli import proxy_function
+from odm.cli.package.build import Bundle
+from tests.transports.lambda_invoke.emulator import emulated
+from transports import Transport, open_transport
+from transports.lambda_invoke import envelope
+from transports.lambda_invoke.envelope import MembersResult, ReplyResult, Result
+from transports.lambda_invoke.transport import LambdaTransport
+from transports.local_lambda import FunctionConfiguration, LocalLambda
+
+Patch = Callable[[Mapping[str, bytes | None]], Path]
+
+
+def configuration(
+    code: Path, python: Path, mongod_uri: str, **variables: str
+) -> FunctionConfiguration:
+    return FunctionConfiguration(
+        name=proxy_function.NAME,
+        handler=proxy_function.HANDLER,
+        code=(code,),
+        environment={"ODM_PROXY_MONGODB_URI": mongod_uri, "ODM_PROXY_POLICY": "unrestricted"},
+        memory_size_mb=256,
+        timeout_s=10,
+        reserved_concurrency=2,
+        python=python,
+    )
+
+
+async def use(url: str) -> str:
+    """Do what an application does; return the release that the function names."""
+    async with open_transport(url) as transport:
+        things = transport.database.things
+        await things.drop()
+        await things.insert_many([{"_id": i, "n": 0} for i in range(10)])
+        assert len(await things.find({}, batch_size=3).to_list()) == 10
+        async with (
+            transport.client.start_session() as session,
+            await session.start_transaction(),
+        ):
+            await things.update_one({"_id": 1}, {"$inc": {"n": 1}}, session=session)
+        assert await asyncio.gather(*(things.find_one({"_id": i}) for i in range(4))) == [
+            {"_id": i, "n": int(i == 1)} for i in range(4)
+        ]
+        large = {"_id": "large", "data": os.urandom(7_000_000)}  # more than an invoke carries
+        await things.insert_one(large)
+        assert await things.find_one({"_id": "large"}) == large
+        await transport.client.drop_database("bundled")
+        return release_of(transport)
+
+
+def release_of(transport: Transport) -> str:
+    assert isinstance(transport, LambdaTransport)
+    assert transport.function is not None
+    return transport.function.release
+
+
+async def test_the_bundle_serves_under_the_runtime_interface_emulator(
+    bundle_zip: Path, bare_python: Path, mongod_uri: str, tmp_path: Path
+) -> None:
+    task = tmp_path / "task"
+    with zipfile.ZipFile(bundle_zip) as archive:
+        archive.extractall(task)
+    environment = {
+        "PATH": os.defpath,
+        "LAMBDA_TASK_ROOT": str(task),
+        "ODM_PROXY_MONGODB_URI": mongod_uri,
+        "ODM_PROXY_POLICY": "unrestricted",
+    }
+    async with (
+        emulated(
+            bare_python, "-B", task_root=task, directory=tmp_path, environment=environment
+        ) as endpoint,
+        open_transport(f"lambda://function/bundled?endpoint={endpoint}") as transport,
+    ):
+        things = transport.database.things
+        await things.insert_many([{"_id": i} for i in range(10)])
+        assert len(await things.find({}, batch_size=3).to_list()) == 10
+        await transport.client.drop_database("bundled")
+        assert release_of(transport) == version("odm-transports")
+
+
+async def test_the_bundle_serves_on_the_local_lambda(
+    bundle_zip: Path, bare_python: Path, mongod_uri: str
+) -> None:
+    async with LocalLambda([configuration(bundle_zip, bare_python, mongod_uri)]) as service:
+        url = proxy_function.url(service.endpoint_url, "bundled")
+        assert await use(url) == version("odm-transports")
+        assert service.statistics(proxy_function.NAME).errors == 0
+
+
+async def test_without_the_bundle_that_interpreter_has_nothing_to_serve_with(
+    bare_python: Path,
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(bare_python, "-c", "import awslambdaric, pymongo"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, stderr = await process.communicate()
+    assert b"No module named 'pymongo'" in stderr
+
+
+@pytest.mark.parametrize("release", ["0.0.1", "0.1.99", "7.0.0.dev1"])
+async def test_a_function_of_another_release_serves_this_caller(
+    bundle: Bundle, patched: Patch, bare_python: Path, mongod_uri: str, release: str
+) -> None:
+    about = [path for path in bundle.files if path.startswith("odm_transports-")]
+    metadata = f"Metadata-Version: 2.1\nName: odm-transports\nVersion: {release}\n".encode()
+    there = {f"odm_transports-{release}.dist-info/METADATA": metadata}
+    code = patched({**dict.fromkeys(about), **there})
+    async with LocalLambda([configuration(code, bare_python, mongod_uri)]) as service:
+        assert await use(proxy_function.url(service.endpoint_url, "bundled")) == release
+
+
+async def test_fields_that_either_end_does_not_know_are_passed_over(
+    bundle_zip: Path, bare_python: Path, mongod_uri: str
+) -> None:
+    """A later caller's envelope is understood, and so is a later function's answer."""
+    async with (
+        LocalLambda([configuration(bundle_zip, bare_python, mongod_uri)]) as service,
+        aiohttp.ClientSession(service.endpoint_url) as session,
+    ):
+
+        async def invoke(item: dict[str, Any]) -> dict[str, Any]:
+            request = {"odm": 1, "items": [{**item, "later": [1]}], "later": {"any": "thing"}}
+            path = f"/2015-03-31/functions/{proxy_function.NAME}/invocations"
+            async with session.post(path, data=json.dumps(request)) as posted:
+                answer: dict[str, Any] = json.loads(await posted.read())
+            answer["later"] = answer["function"]["later"] = answer["replies"][0]["later"] = {"x": 1}
+            return answer
+
+        members = understood(await invoke({"kind": "describe"}))
+        assert isinstance(members, MembersResult)
+        message = base64.b64encode(bytes(5) + bson.encode({"ping": 1, "$db": "admin"})).decode()
+        server = members.members[0][0]
+        pong = understood(
+            await invoke({"kind": "command", "server": server, "message": message, "ack": True})
+        )
+    assert isinstance(pong, ReplyResult)
+    assert bson.decode(pong.reply.data)["ok"] == 1
+
+
+def understood(answer: dict[str, Any]) -> Result:
+    return envelope.decode_response(json.dumps(answer).encode(), expected=1).results[0]
+
+
+async def test_odm_local_serves_a_bundle_with_its_own_policy(
+    bundle: Bundle, patched: Patch, watched: Any, mongod_uri: str
+) -> None:
+    code = patched({"policy.json": b'{"databases": ["bundled"], "readOnly": true}'})
+    watched.start("local", "--bundle", str(code), "--mongodb-uri", mongod_uri, "--port", "0")
+    url = watched.wait_for("lambda://", on="stdout").split()[1]
+    policy = watched.wait_for("policy", on="stdout")
+    async with open_transport(url) as transport:
+        things = transport.client["bundled"].things
+        assert await things.find_one({"_id": "none"}) is None
+        with pytest.raises(OperationFailure) as caught:
+            await things.insert_one({})
+        assert caught.value.code == 13
+    watched.signal(signal.SIGINT)
+    assert watched.finish().code == 130
+    assert policy.split()[1:] == ["readOnly", "on", "bundled"]
+
+
+def test_odm_local_refuses_a_zip_that_is_no_bundle(odm_here: Any, tmp_path: Path) -> None:
+    (tmp_path / "text.zip").write_text("no zip")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("app.py", "")
+    uri = ("--mongodb-uri", "mongodb://h/cms")
+    for name, told in (("text.zip", "cannot be read"), ("other.zip", "run odm package")):
+        ran = odm_here("local", "--bundle", str(tmp_path / name), *uri)
+        assert ran.code == 2
+        assert told in ran.err
+    ran = odm_here("local", "--function", "a=b.c", "--bundle", str(tmp_path / "other.zip"))
+    assert "--bundle needs --mongodb-uri or --embedded" in ran.err
