@@ -54,6 +54,9 @@ _K = TypeVar("_K")
 MAX_CONTEXTS = 10_000
 """Commands whose context is remembered; a forgotten one is without trace."""
 
+MAX_PARENTS = 1_000
+"""Spans of the application that are remembered beyond their commands: those used last."""
+
 _XRAY = re.compile(r"Root=1-([0-9a-f]{8})-([0-9a-f]{24});Parent=([0-9a-f]{16})(?:;Sampled=(\d))?")
 _UNQUOTED = "-=;:+&[]{}\"',"  # as the SDK leaves them
 _header: ContextVar[str] = ContextVar("odm_xray_header", default="")
@@ -160,7 +163,8 @@ class SpanTracing(CommandListener):
         """Note the context in which the driver sends a command."""
         context = self._current()
         if self._span_context(context).is_valid:
-            _remember(self._contexts, (event.server_connection_id or 0, event.request_id), context)
+            key = event.server_connection_id or 0, event.request_id
+            _remember(self._contexts, key, context, MAX_CONTEXTS)
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
         """Nothing: of an unacknowledged write it comes before the endpoint has it."""
@@ -176,7 +180,7 @@ class SpanTracing(CommandListener):
         if context is None:
             return self._inherited.traceparent(request)
         traceparent = _traceparent(self._span_context(context))
-        _remember(self._named, traceparent, context)
+        _remember(self._named, traceparent, context, MAX_PARENTS)
         return traceparent
 
     def forget(self, request: Request) -> None:
@@ -191,9 +195,9 @@ class SpanTracing(CommandListener):
         A single command, or several of one span, continue below the invoke's; commands of several
         spans continue below their own, and the invoke is linked to each.
         """
-        traces = {item.trace for item in items if isinstance(item, CommandItem) and item.trace}
-        if not traces and request is not None:
-            traces = {self.traceparent(request)}
+        traces = dict.fromkeys(item.trace for item in items if isinstance(item, CommandItem))
+        if not any(traces) and request is not None:
+            traces = {self.traceparent(request): None}
         contexts = [self._named[trace] for trace in traces if trace in self._named]
         return self._span(items, contexts) if contexts else nullcontext(items)
 
@@ -266,9 +270,10 @@ def _xray_header(context: SpanContext) -> str:
     return f"Root=1-{trace[:8]}-{trace[8:]};Parent={context.span_id:016x};Sampled={sampled}"
 
 
-def _remember(kept: OrderedDict[_K, Context], key: _K, value: Context) -> None:
+def _remember(kept: OrderedDict[_K, Context], key: _K, value: Context, most: int) -> None:
     kept[key] = value
-    if len(kept) > MAX_CONTEXTS:
+    kept.move_to_end(key)
+    if len(kept) > most:
         kept.popitem(last=False)
 
 

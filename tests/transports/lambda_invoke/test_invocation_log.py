@@ -135,6 +135,14 @@ def test_more_commands_than_fit_are_grouped_by_what_they_have_in_common() -> Non
     assert (finds["bytes_in"], finds["bytes_out"]) == (1100, 3300)
 
 
+def test_a_grouped_batch_names_its_traces() -> None:
+    commands = [replace(FIND, trace=f"{i % 20:032x}") for i in range(40)]
+    said = line(*commands)
+    assert said["trace"] == said["traces"][0]
+    assert said["traces"] == [f"{i:032x}" for i in range(20)]
+    assert "traces" not in line(*[FIND] * 40)
+
+
 def test_a_line_is_bounded_whatever_ran() -> None:
     hostile = [
         replace(
@@ -142,6 +150,7 @@ def test_a_line_is_bounded_whatever_ran() -> None:
             namespace=f"{i:04}" + "\x01" * 314,
             server="\x01" * MAX_ADDRESS_CHARS,
             caller="\x01" * MAX_CALLER_CHARS,
+            trace=f"{i:032x}",
             duration_ms=float(i),
         )
         for i in range(1000)

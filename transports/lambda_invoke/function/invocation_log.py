@@ -29,6 +29,9 @@ MAX_LISTED = 10
 MAX_GROUPS = 20
 """Groups of one invocation that are listed: those with errors first, then the longest."""
 
+MAX_TRACES = 100
+"""Traces of one invocation that are listed where its commands are grouped."""
+
 _MAX_SERVER_CHARS = 100
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -174,6 +177,9 @@ def _listed(commands: Sequence[CommandEntry]) -> dict[str, Any]:
     if len(commands) <= MAX_LISTED:
         said["by_command"] = [_single(command, first) for command in commands]
         return said
+    traces = dict.fromkeys(command.trace for command in commands if command.trace)
+    if len(traces) > 1:
+        said["traces"] = list(traces)[:MAX_TRACES]
     groups = _grouped(commands)
     said["by_command"] = [group.said() for group in groups[:MAX_GROUPS]]
     if left_out := sum(group.count for group in groups[MAX_GROUPS:]):
