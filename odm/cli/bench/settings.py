@@ -52,7 +52,7 @@ class Settings:
             load_s=0.3,
             load_rounds=1,
             cold_starts=1,
-            cold_processes=2,
+            cold_processes=1,
             callers=min(self.callers, 4),
             divisor=4,
         )

@@ -75,7 +75,7 @@ def test_one_connection_is_made_and_the_first_command_finds_it(mongod_uri: str) 
 
 
 def connections(uri: str, app_name: str) -> set[str]:
-    """The connections of a client that have sent more than a monitor's hello."""
+    """The other ends of a client's connections, its monitor's among them."""
     with MongoClient[dict[str, Any]](uri) as client:
         pipeline: list[dict[str, Any]] = [
             {"$currentOp": {"allUsers": True, "idleConnections": True}},
@@ -92,7 +92,7 @@ def test_a_server_that_is_not_there_is_named() -> None:
     )
     executor = Executor(settings, "1.0")
     try:
-        with pytest.raises(NotCompleted, match="127.0.0.1:9"):
+        with pytest.raises(NotCompleted, match=r"127\.0\.0\.1:9"):
             executor.connect()
     finally:
         executor.close()
