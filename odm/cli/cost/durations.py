@@ -110,12 +110,17 @@ def normal(z: float) -> float:
 def mean_makespan(command: Duration, count: int, workers: int) -> float:
     """Return how long *count* commands take on *workers* threads, on average, in ms.
 
-    Exact up to as many commands as threads. For more, threads are busy until the last commands
-    begin, which is what the first term says.
+    Exact up to as many commands as threads, and for constant durations.
     """
-    together = min(count, workers)
-    before = (count - together) * command.mean_ms / workers
-    return before + command.mean_of_largest(together)
+    last = command.mean_of_largest(min(count, workers))
+    return mean_before_last(command, count, workers) + last
+
+
+def mean_before_last(command: Duration, count: int, workers: int) -> float:
+    """Return when the last commands begin, one on each of *workers* threads, in ms."""
+    if not command.spread:
+        return (math.ceil(count / workers) - 1) * command.mean_ms
+    return max(count - workers, 0) * command.mean_ms / workers
 
 
 def makespan(durations_ms: list[float], workers: int) -> float:

@@ -49,6 +49,7 @@ class Settings:
         idle_s: after how long an idle environment is gone.
         warm: whether the environments for the mean load are there at the beginning.
         sample: draws a command's duration in ms instead of the workload's distribution.
+        limit: how many invokes a caller has in flight at most, instead of what it learns.
     """
 
     workload: Workload
@@ -60,6 +61,7 @@ class Settings:
     idle_s: float = 300.0
     warm: bool = True
     sample: Callable[[Random], float] | None = None
+    limit: int | None = None
 
 
 @dataclass(slots=True)
@@ -189,7 +191,7 @@ class Simulation:
         self._command: Duration = workload.command
         self._start_ms = workload.restore_ms if workload.snap_start else workload.init_ms
         self._way_s = workload.round_trip_ms / 2000
-        self._callers = [_Caller() for _ in range(workload.callers)]
+        self._callers: dict[int, _Caller] = {}  # those that have sent something
         self._now = 0.0
         self._events: list[tuple[float, int, Callable[..., None], object]] = []
         self._sequence = 0
@@ -256,7 +258,7 @@ class Simulation:
         return self._random.expovariate(self._workload.peak_rate / self._workload.gather)
 
     def _gather_arrives(self, _: object) -> None:
-        caller = self._callers[int(self._random.random() * len(self._callers))]
+        caller = self._caller(int(self._random.random() * self._workload.callers))
         for _ in range(self._workload.gather):
             self._command_arrives(caller)
         following = self._now + self._gap()
@@ -265,10 +267,17 @@ class Simulation:
 
     def _burst_arrives(self, _: object) -> None:
         for number in range(self._workload.burst):
-            self._command_arrives(self._callers[number % len(self._callers)])
+            self._command_arrives(self._caller(number % self._workload.callers))
         following = self._now + self._workload.burst_every_s
         if following < self._settings.seconds:
             self._at(following, self._burst_arrives, None)
+
+    def _caller(self, number: int) -> _Caller:
+        caller = self._callers.get(number)
+        if caller is None:
+            limit = self._settings.limit
+            caller = self._callers[number] = _Caller(limit=math.inf if limit is None else limit)
+        return caller
 
     # --- a caller's transport ---
 
@@ -310,7 +319,8 @@ class Simulation:
 
     def _throttled(self, invoke: _Invoke) -> None:
         caller = invoke.caller
-        caller.limit = max(1, caller.in_flight - 1)
+        if self._settings.limit is None:
+            caller.limit = max(1, caller.in_flight - 1)
         caller.in_flight -= 1
         delay = self._random.uniform(0, min(_BACKOFF_CAP_S, _BACKOFF_BASE_S * 2**invoke.attempts))
         invoke.attempts += 1
@@ -330,7 +340,7 @@ class Simulation:
         caller, outcome = invoke.caller, self.outcome
         for arrival in invoke.arrivals:
             outcome.latencies_ms.append((self._now - arrival) * 1000)
-        if caller.limit != math.inf:
+        if caller.limit != math.inf and self._settings.limit is None:
             caller.limit += 1 / caller.limit
         caller.in_flight -= 1
         # What collects while a turn lasts goes at its end; what waited for a place goes now.

@@ -224,6 +224,12 @@ def _remarks(plan: Plan) -> list[str]:
         f"connections at a server ({_tier(direct, plan)}); with it there are at most "
         f"{chosen.connections:,} ({_tier(chosen, plan)}), however many callers there are.",
     ]
+    if chosen.burst_invokes > plan.workload.reserved:
+        said.append(
+            f"A burst asks for {chosen.burst_invokes:,} invocations at one time, of which "
+            f"{plan.workload.reserved} run: the others are throttled and tried again. How long "
+            "that takes is what --simulate tells."
+        )
     if single.bill.usd > chosen.bill.usd:
         said.append(
             f"Batches save ${single.bill.usd - chosen.bill.usd:,.2f} a month: "

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from odm.cli.cost.durations import Duration, mean_makespan
+from odm.cli.cost.durations import Duration, mean_before_last, mean_makespan
 from odm.cli.cost.prices import ARCHITECTURES
 
 MONTH_S = 730 * 3600.0
@@ -204,9 +204,10 @@ class Workload:
 
     def billed_ms(self, size: int) -> float:
         """Return what is billed on average for *size* commands, cold starts apart."""
-        together = min(size, self.pool)
-        before = (size - together) * self.command.mean_ms / self.pool
-        return self.command.mean_rounded_up(after_ms=self.overhead_ms + before, largest_of=together)
+        before = mean_before_last(self.command, size, self.pool)
+        return self.command.mean_rounded_up(
+            after_ms=self.overhead_ms + before, largest_of=min(size, self.pool)
+        )
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON; the same keys are read from a file."""

@@ -123,9 +123,9 @@ def test_every_price_has_a_date_a_source_and_a_unit(prices: Prices) -> None:
         assert 0 < price.usd < 1
     for region in prices.regions:
         for architecture in ARCHITECTURES:
-            price = prices.get("duration", region, architecture)
-            assert price is not None
-            assert 1e-5 < price.usd < 3e-5
+            duration = prices.get("duration", region, architecture)
+            assert duration is not None
+            assert 1e-5 < duration.usd < 3e-5
 
 
 def test_arm64_is_a_fifth_cheaper_everywhere(prices: Prices) -> None:
