@@ -32,6 +32,8 @@ UNKNOWN = "?"
 
 _MAX_DATABASE_BYTES = 63  # a server's own limits
 _MAX_NAMESPACE_BYTES = 255
+_SMALL_REPLY_BYTES = 65_536
+_IN_PARTS = (b"\x04writeErrors\x00", b"\x03writeConcernError\x00")
 _NAME = re.compile(rb"[A-Za-z][A-Za-z0-9_]{0,39}")
 _NAMES_A_COLLECTION = frozenset(
     name
@@ -111,10 +113,14 @@ def server_error(reply: Data) -> ServerError | None:
     """
     if not reply:  # none was asked for
         return None
+    # Most replies are of this kind, and need not be read to their end.
+    in_parts = len(reply) > _SMALL_REPLY_BYTES or any(name in reply for name in _IN_PARTS)
     try:
         found: dict[bytes, Element] = {}
         for element in elements(reply, 0):
             found[element.name] = element
+            if element.name == b"ok" and not in_parts and truthy(reply, element):
+                return None
         if b"ok" in found and truthy(reply, found[b"ok"]):
             return _error_in_part(reply, found)
         return _error(reply, found)

@@ -38,6 +38,7 @@ MAX_LOOKED_AT = 2_000_000
 """Fields of one command that are looked at, wherever they are nested: about a second of work. An
 invoke of 50 kB may unpack to 48 MB, which have room for 24 million."""
 
+_REMEMBERED_BYTES = 65_536
 _MORE_TO_COME = 2
 _BODY, _SEQUENCE = 0, 1
 _FIXED_SIZES = {
@@ -102,12 +103,28 @@ class Message:
     sequences: dict[bytes, tuple[int, int]]
 
 
+class _Last:
+    """The message that was read last: the log's names and the policy's rules are of the same."""
+
+    message: Message | None = None
+
+
 def read(message: Data) -> Message:
     """Read *message*: an OP_MSG after its header.
 
     Raises:
         Violation: it is malformed, or could be read in two ways.
     """
+    last = _Last.message
+    if last is not None and last.data is message:
+        return last
+    found = _read(message)
+    if message.__class__ is bytes and len(message) <= _REMEMBERED_BYTES:  # others may change
+        _Last.message = found
+    return found
+
+
+def _read(message: Data) -> Message:
     if len(message) < 10 or int.from_bytes(message[:4], "little") & ~_MORE_TO_COME:
         raise Violation("takes no message with such flags")
     position, size, start = 4, len(message), 0
