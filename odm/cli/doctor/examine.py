@@ -111,7 +111,7 @@ def _ask_aws(
     except Unreachable as unreachable:
         return unreachable, unreachable if name else None, here
     function = (
-        function_facts(aws, told, read_uri=what.read_uri)
+        function_facts(aws, told, read=what.read_uri)
         if options
         else Unseen("the URL leads through no function")
     )

@@ -17,32 +17,27 @@ from odm.cli.doctor.aws import Aws
 from odm.cli.doctor.facts import (
     CallerFacts,
     FunctionFacts,
-    KeptElsewhere,
     NoSuchFunction,
     Unreachable,
     Unseen,
-    UriFacts,
     known,
 )
-from odm.cli.doctor.inspect_url import uri_facts
+from odm.cli.doctor.function_uri import given_uri, read_uri
 
-URI = "ODM_PROXY_MONGODB_URI"
-SECRET = "ODM_PROXY_MONGODB_URI_SECRET"  # noqa: S105 - the name of a variable
-PARAMETER = "ODM_PROXY_MONGODB_URI_PARAMETER"
 _WORKERS = 4
 
 Answers = Mapping[str, Any]
 
 
 def function_facts(
-    aws: Aws, told: Callable[[str], None], *, read_uri: bool = False
+    aws: Aws, told: Callable[[str], None], *, read: bool = False
 ) -> FunctionFacts | Unseen:
     """Return the function that the URL names.
 
     Args:
         aws: where it is.
         told: is called with the name of what is being asked.
-        read_uri: whether a URI that is kept in a secret or a parameter is read.
+        read: whether a URI that is kept in a secret or a parameter is read.
     """
     options = aws.options
     try:
@@ -76,7 +71,7 @@ def function_facts(
         qualifier=options.qualifier,
         configuration=configuration,
         variables=variables,
-        uri=_read_uri(aws, variables) if read_uri else _uri(variables),
+        uri=read_uri(aws, variables) if read else given_uri(variables),
         missing=missing,
         **answers,
     )
@@ -147,52 +142,6 @@ def _take_variables(configuration: dict[str, Any] | Unseen) -> Mapping[str, str]
         return Unseen(f"the function's variables could not be decrypted ({code})", "kms:Decrypt")
     variables: Mapping[str, str] = environment.get("Variables", {})
     return variables
-
-
-def _uri(variables: Mapping[str, str] | Unseen) -> UriFacts | Unseen:
-    """Return the URI that the function connects to; one kept elsewhere is not read."""
-    if isinstance(variables, Unseen):
-        return variables
-    if uri := variables.get(URI, "").strip():
-        return uri_facts(uri, f"the function's {URI}")
-    for name, what in ((SECRET, "secret"), (PARAMETER, "parameter")):
-        if reference := variables.get(name, "").strip():
-            return KeptElsewhere(
-                f"the URI is in the {what} {reference!r}, which is read only with --read-uri"
-            )
-    return Unseen(f"the function has none of {URI}, {SECRET} and {PARAMETER}")
-
-
-def _read_uri(aws: Aws, variables: Mapping[str, str] | Unseen) -> UriFacts | Unseen:
-    """Return the URI that the function connects to, read from where it is kept."""
-    given = _uri(variables)
-    if not isinstance(given, KeptElsewhere) or isinstance(variables, Unseen):
-        return given
-    secret = variables.get(SECRET, "").strip()
-    parameter = variables.get(PARAMETER, "").strip()
-
-    def from_secret() -> str:
-        name, _, key = secret.partition("#")
-        text: str = aws.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
-        return str(json.loads(text)[key]) if key else text
-
-    def from_parameter() -> str:
-        client = aws.client("ssm")
-        answer = client.get_parameter(Name=parameter, WithDecryption=True)
-        return str(answer["Parameter"]["Value"])
-
-    where = f"the secret {secret!r}" if secret else f"the parameter {parameter!r}"
-    try:
-        uri = known(
-            aws.ask(from_secret, "secretsmanager:GetSecretValue", apart=True)
-            if secret
-            else aws.ask(from_parameter, "ssm:GetParameter", apart=True)
-        )
-    except Unseen as unseen:
-        return unseen
-    except (KeyError, ValueError, TypeError):
-        return Unseen(f"{where} holds no MongoDB URI under that key")
-    return uri_facts(uri.strip(), where)
 
 
 def _reserved(aws: Aws, client: Any, function: str) -> int | Unseen | None:

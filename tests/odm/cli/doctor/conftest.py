@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping
+import io
+import json
+import logging
+import os
+import re
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from odm.cli.doctor.facts import CallerFacts, Facts, FunctionFacts, Kind, ServerFacts, Unseen
 from odm.cli.doctor.inspect_environment import environment_facts
@@ -153,3 +167,198 @@ def _replaced(value: Any, path: list[str], new: Any) -> Any:
         return {**value, name: _replaced(value.get(name, {}), rest, new) if rest else new}
     inner = _replaced(getattr(value, name), rest, new) if rest else new
     return dataclasses.replace(value, **{name: inner})
+
+
+class Front:
+    """A Lambda service on this machine: AWS's control plane by moto, invokes by a local Lambda.
+
+    ``answers`` are canned: what moto does not know, and refusals.
+    """
+
+    def __init__(self, control_plane: str) -> None:
+        self.control_plane = control_plane
+        self.invokes: str | None = None
+        self.answers: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.asked: list[str] = []
+        front = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _handle(self) -> None:
+                front.asked.append(f"{self.command} {self.path}")
+                length = int(self.headers.get("Content-Length") or 0)
+                status, body, kind = front.answer(self, self.rfile.read(length))
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                if kind:
+                    self.send_header("x-amzn-ErrorType", kind)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def __getattr__(self, name: str) -> Any:
+                if name.startswith("do_"):  # any method
+                    return self._handle
+                raise AttributeError(name)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, bytes, str]:
+        for pattern, (status, answer) in self.answers.items():
+            if re.search(pattern, request.path):
+                return status, json.dumps(answer).encode(), str(answer.get("Code", ""))
+        target = self.control_plane
+        if "/invocations" in request.path and self.invokes is not None:
+            target = self.invokes
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if name.lower() not in ("host", "content-length", "connection")
+        }
+        forwarded = urllib.request.Request(
+            target + request.path, data=body or None, headers=headers, method=request.command
+        )
+        try:
+            with urllib.request.urlopen(forwarded, timeout=30) as reply:
+                return reply.status, reply.read(), ""
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read(), error.headers.get("x-amzn-ErrorType", "")
+
+    def lambda_url(self, function: str, **options: str) -> str:
+        """Return the ``lambda://`` URL of a function behind this service."""
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        endpoint = urllib.parse.quote(self.url, safe="")
+        return f"lambda://{function}/cms?region=eu-central-1&endpoint={endpoint}" + (
+            f"&{query}" if query else ""
+        )
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    """AWS's control plane, imitated: one server for the session."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def aws_environment(monkeypatch: pytest.MonkeyPatch, moto_url: str, tmp_path: Path) -> None:
+    """Credentials that are nobody's, a region, and no configuration of this machine's user."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ASIATESTING")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    for service in ("CLOUDWATCH_LOGS", "SECRETS_MANAGER", "SSM"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", moto_url)
+
+
+@pytest.fixture
+def front(moto_url: str, aws_environment: None) -> Iterator[Front]:
+    """A Lambda service whose control plane knows nothing yet."""
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST"), timeout=10
+    ):
+        pass
+    opened = Front(moto_url)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@pytest.fixture
+def aws(front: Front) -> Callable[[str], Any]:
+    """Return clients of the imitated control plane."""
+
+    def client(service: str) -> Any:
+        return boto3.client(
+            service,  # type: ignore[call-overload] # any service, by its name
+            region_name="eu-central-1",
+            endpoint_url=front.control_plane,
+        )
+
+    return client
+
+
+GOOD_FUNCTION: dict[str, Any] = {
+    "Runtime": "python3.13",
+    "Handler": "transports.lambda_invoke.function.app.handler",
+    "Timeout": 30,
+    "MemorySize": 256,
+    "VpcConfig": {"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]},
+    "TracingConfig": {"Mode": "Active"},
+}
+GOOD_VARIABLES = {
+    "ODM_PROXY_MONGODB_URI": URI,
+    "ODM_PROXY_MAX_POOL_SIZE": "4",
+    "ODM_PROXY_MAX_IDLE_TIME_MS": "60000",
+    "ODM_PROXY_POLICY": "readWrite",
+    "AWS_STS_REGIONAL_ENDPOINTS": "regional",
+}
+BAD_VARIABLES = {
+    "ODM_PROXY_MONGODB_URI": "mongodb://me:hunter2@db.example.com/cms?maxPoolSize=300",
+    "ODM_PROXY_POLICY": "unrestricted",
+    "ODM_PROXY_MAX_IDLE_TIME_MS": "3600000",
+    "ODM_PROXY_STAGING": "staging",
+    "API_TOKEN": "hunter3",
+}
+
+Deploy = Callable[..., None]
+
+
+@pytest.fixture
+def deploy(aws: Callable[[str], Any], front: Front) -> Deploy:
+    """Deploy a function: ``deploy("db-proxy", good=True)``, its variables and more by keyword.
+
+    A good one has version 1 under the alias ``live``, reserved concurrency and a log that expires.
+    """
+
+    def deployed(
+        name: str, *, good: bool, variables: Mapping[str, str] | None = None, **configuration: Any
+    ) -> None:
+        iam, client, logs = aws("iam"), aws("lambda"), aws("logs")
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        code = io.BytesIO()
+        with zipfile.ZipFile(code, "w") as archive:
+            archive.writestr("app.py", "")
+        given = GOOD_FUNCTION if good else {"Runtime": "python3.9", "Handler": "app.main"}
+        if variables is None:
+            variables = GOOD_VARIABLES if good else BAD_VARIABLES
+        client.create_function(
+            FunctionName=name,
+            Role=role,
+            Code={"ZipFile": code.getvalue()},
+            Environment={"Variables": dict(variables)},
+            **{**given, **configuration},
+        )
+        logs.create_log_group(logGroupName=f"/aws/lambda/{name}")
+        if not good:
+            return
+        logs.put_retention_policy(logGroupName=f"/aws/lambda/{name}", retentionInDays=30)
+        client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=15)
+        version = client.publish_version(FunctionName=name)["Version"]
+        client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+
+    # What moto does not know: https://docs.getmoto.org/en/latest/docs/services/lambda.html
+    front.answers["/provisioned-concurrency"] = (200, {"ProvisionedConcurrencyConfigs": []})
+    front.answers["/account-settings"] = (200, {"AccountLimit": {"ConcurrentExecutions": 1000}})
+    return deployed
