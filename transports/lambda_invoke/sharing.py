@@ -92,12 +92,22 @@ def shareable(request: Request) -> Shareable | None:
         fields = {element.name: element for element in elements(message, _SECTION)}
         if not _APART.isdisjoint(fields) or (writes and b"txnNumber" not in fields):
             return None
+        if not _is_limit(message, fields.get(b"maxTimeMS")):
+            return None
         if name == "aggregate" and not _only_reads(message, fields.get(b"pipeline")):
             return None
     except MalformedDocument:
         return None  # the server will say so
     lsid = fields.get(b"lsid")
     return Shareable(request, message[lsid.start : lsid.end] if lsid is not None else b"", fields)
+
+
+def _is_limit(message: bytes, element: Element | None) -> bool:
+    """Whether a ``maxTimeMS`` is one that a server takes: another one is the server's to refuse."""
+    if element is None:
+        return True
+    value = number(message, element)
+    return value is not None and value >= 0 and value == int(value)
 
 
 def _only_reads(message: bytes, pipeline: Element | None) -> bool:

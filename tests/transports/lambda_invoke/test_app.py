@@ -11,12 +11,14 @@ import pytest
 from transports.lambda_invoke.bodies import Body
 from transports.lambda_invoke.envelope import (
     CommandItem,
+    DeferredResult,
     DescribeItem,
     FailureResult,
     Item,
     MembersResult,
     ReplyResult,
     Response,
+    Result,
     decode_response,
     encode_request,
 )
@@ -97,7 +99,7 @@ def test_a_failure_inside_tells_its_type_and_nothing_else(
     def fail(*args: object, **options: object) -> bytes:
         raise RuntimeError("secret contents")
 
-    monkeypatch.setattr(app._proxy._executor, "run", fail)
+    monkeypatch.setattr(app._proxy._executor, "run_many", fail)
     [result] = call([command("h:1", ping=1)]).results
     assert isinstance(result, FailureResult)
     assert result.message == "the function failed: RuntimeError"
@@ -124,3 +126,50 @@ def test_the_uri_is_never_shown() -> None:
     )
     assert "secret" not in repr(settings)
     assert settings.max_idle_time_ms == 60_000
+
+
+def in_batch(app: ModuleType, items: Sequence[Item], within_ms: int) -> Sequence[Result]:
+    event = json.loads(encode_request(items, within_ms=within_ms))
+    payload = json.dumps(app.handler(event, Context(10_000))).encode()
+    return decode_response(payload, expected=len(items)).results
+
+
+def test_what_is_not_begun_within_the_bound_is_deferred(app: ModuleType, call: Call) -> None:
+    address = server_of(call)
+    slow = {"$where": "sleep(300) || true"}
+    items = [command(address, find="one", filter=slow, limit=1, singleBatch=True) for _ in range(6)]
+    call([command(address, insert="one", documents=[{}])])
+    results = in_batch(app, items, 100)
+    begun = [isinstance(result, ReplyResult) for result in results]
+    assert begun == [True] * 4 + [False] * 2  # as many as there are connections
+    assert set(results[4:]) == {DeferredResult()}
+    call([command(address, drop="one")])
+
+
+def test_a_batch_is_answered_in_its_order_each_by_itself(app: ModuleType, call: Call) -> None:
+    address = server_of(call)
+    items: list[Item] = [
+        command(address, aggregate=1, pipeline=[{"$documents": [{"n": i}]}], cursor={})
+        for i in range(60)
+    ]
+    items[7] = command(address, nonsense=1)
+    items[8] = DescribeItem()
+    items[9] = command("nowhere:1", ping=1)
+    results = in_batch(app, items, 60_000)
+    for index, result in enumerate(results):
+        if index == 8:
+            assert isinstance(result, MembersResult)
+        elif index == 9:
+            assert isinstance(result, FailureResult)
+        else:
+            assert isinstance(result, ReplyResult)
+            answer = bson.decode(result.reply.data)
+            if index == 7:
+                assert answer["codeName"] == "CommandNotFound"
+            else:
+                assert answer["cursor"]["firstBatch"] == [{"n": index}]
+
+
+def test_a_bound_that_is_no_number_is_refused(app: ModuleType) -> None:
+    event = json.loads(encode_request([DescribeItem()])) | {"within_ms": "soon"}
+    assert "within_ms" in app.handler(event, Context())["refusal"]

@@ -385,11 +385,11 @@ def test_an_unexpected_error_is_logged_without_its_words(
 ) -> None:
     caplog.set_level(logging.DEBUG)
 
-    def fail(*_: object, **__: object) -> bytes:
+    def fail(*_: object, **__: object) -> list[bytes]:
         raise ValueError("canary-of-a-document")
 
     with monkeypatch.context() as patch:
-        patch.setattr(app._proxy._executor, "run", fail)
+        patch.setattr(app._proxy._executor, "run_many", fail)
         (result,) = call(command(server, op_msg({"ping": "canary-of-a-document"}))).results
     assert isinstance(result, FailureResult)
     assert "canary" not in result.message
