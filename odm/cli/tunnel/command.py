@@ -6,6 +6,8 @@ through a tunnel they reach the same deployment under a ``mongodb://`` URI of th
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from transports.registry import ENDPOINT_SCHEMES
 from transports.url import TransportURL, parse_url
 
 if TYPE_CHECKING:
+    from odm.cli.tunnel.telling import Teller
     from transports.endpoint import Credential, Listening, Observer
 
 _DEFAULT_LISTEN = "127.0.0.1:27018"
@@ -146,14 +149,13 @@ async def _tunnel(url: TransportURL, settings: Settings, console: Console) -> No
     if url.scheme not in ENDPOINT_SCHEMES:
         await _without_endpoint(url, console)
         return
+    from transports.endpoint import ListenError
+
     try:
         await _with_endpoint(url, settings, console)
-    except OSError as error:
-        if isinstance(error, ConnectionError | PermissionError | ImportError):
-            raise  # a transport's own error
+    except ListenError as error:
         raise CommandFailed(
-            f"{error.strerror or error}; another address: --listen 127.0.0.1:27019, "
-            "or 127.0.0.1:0 for a free one"
+            f"{error.strerror or error}; give another, or --listen 127.0.0.1:0 for a free port"
         ) from error
 
 
@@ -181,9 +183,23 @@ async def _with_endpoint(url: TransportURL, settings: Settings, console: Console
             interval_s=settings.interval_s,
         )
         try:
-            await teller.tell()
+            await _told(teller)
         finally:
-            teller.farewell()
+            with contextlib.suppress(OSError):  # the terminal may be what went away
+                teller.farewell()
+
+
+async def _told(teller: Teller) -> None:
+    """Tell what happens until a signal comes; go on serving where nobody is there to be told."""
+    task = asyncio.current_task()
+    try:
+        await teller.tell()
+    except BrokenPipeError:
+        raise  # the pipe's reader has ended it: `odm … | head`
+    except OSError:
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from None
+        await lifecycle.forever()
 
 
 def _listening(settings: Settings, watch: Observer) -> Listening:
