@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from odm.errors import AmbiguousConnection, NotConnected
-from odm.transactions import TransactionCollection, current_transaction
+from odm.transactions import TransactionCollection, current_transaction, in_transaction
 from transports.residence import Residence
 
 
@@ -63,6 +63,7 @@ class Binder:
     def __init__(self) -> None:
         self.bindings: dict[type, Binding] = {}
         self.is_open = False
+        self._resident: Residence | None = None
         self.home = Home(self)
         self.scope = Scope(self)
         self.forced_scope = Scope(self, forced=True)
@@ -101,8 +102,12 @@ class Binder:
             WrongEventLoop: it was opened in another event loop.
             OpenedBeforeFork: it was opened in the process that forked this one.
         """
-        self.require_open()
-        return self.known(model)
+        # Asked on every operation: past two properties, and in one go.
+        if self._resident is not None:
+            self._resident.check()
+        else:
+            self.require_open()
+        return self.bindings.get(model) or self._inherited(model)
 
     def known(self, model: type) -> Binding:
         """Return what *model* is on this connection, wherever that is open.
@@ -134,8 +139,7 @@ class Binder:
             NotConnected: see `binding`.
         """
         collection = self.binding(model).collection
-        transaction = current_transaction(self)
-        if transaction is None:
+        if not in_transaction() or (transaction := current_transaction(self)) is None:
             return collection
         return TransactionCollection(collection, transaction)
 
@@ -290,7 +294,7 @@ _open_lock = threading.Lock()
 def register(binder: Binder) -> None:
     """Enter a connection that has been opened on the running event loop."""
     global _open
-    binder.is_open = True
+    binder.is_open, binder._resident = True, binder.residence
     with _open_lock:
         _open = (*(ref for ref in _open if ref() is not None), weakref.ref(binder))
 
@@ -298,7 +302,7 @@ def register(binder: Binder) -> None:
 def deregister(binder: Binder) -> None:
     """Take out a connection that is being closed. Idempotent."""
     global _open
-    binder.is_open = False
+    binder.is_open, binder._resident = False, None
     with _open_lock:
         _open = tuple(ref for ref in _open if ref() is not None and ref() is not binder)
 

@@ -22,6 +22,7 @@ import beanie
 import bson
 from beanie.odm.utils.dump import get_dict
 from beanie.odm.utils.encoder import BSON_SCALAR_TYPES, DEFAULT_CUSTOM_ENCODERS, Encoder
+from beanie.odm.utils.relations import resolve_query_paths
 from lazy_model.nao import NAO  # type: ignore[import-untyped]  # it ships no types
 from pydantic import BaseModel, RootModel
 
@@ -62,10 +63,14 @@ def encoded_id(id: Any) -> Any:
 
 
 def encoded_filter(filters: Sequence[Any]) -> dict[str, Any]:
-    """Return the filter that documents pass which pass all *filters*, as it is sent."""
+    """Return the filter that documents pass which pass all *filters*, as it is sent.
+
+    For a class without encoders of its own; links may be inside of its nested models.
+    """
     if not filters:
         return {}
-    return encoded(filters[0] if len(filters) == 1 else {"$and": list(filters)})
+    paths: Any = [resolve_query_paths(given, cast("Any", None), False) for given in filters]
+    return encoded(paths[0] if len(paths) == 1 else {"$and": paths})
 
 
 def content(document: Any, *, keep_nulls: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ field's default in a subclass defined later.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 from beanie.odm.fields import ExpressionField
 from pydantic import BaseModel, Field, PrivateAttr
@@ -25,12 +25,20 @@ else:
     ModelMetaclass = type(BaseModel)
 
 _DEFAULT_MAJOR_VERSION = 5
-_epoch = object()
 
 
-def epoch() -> object:
-    """Return what is another object once an attribute of any document class has been set."""
-    return _epoch
+class Epoch:
+    """A time in which no attribute of any document class has been set.
+
+    Attributes:
+        current: the present one, another object than any before.
+    """
+
+    __slots__ = ()
+    current: ClassVar[Epoch]
+
+
+Epoch.current = Epoch()
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(Field, PrivateAttr))
@@ -50,11 +58,11 @@ class ModelMeta(ModelMetaclass):
             self.__dict__["__odm_expressions__"][name] = value
         else:
             super().__setattr__(name, value)
-            _begin_epoch()
+            Epoch.current = Epoch()
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        _begin_epoch()
+        Epoch.current = Epoch()
 
     def __getattr__(self, name: str) -> Any:
         fields = self.__dict__.get("__pydantic_fields__", ())
@@ -86,11 +94,6 @@ class ModelMeta(ModelMetaclass):
     @_database_major_version.setter
     def _database_major_version(self, value: int) -> None:
         self.__odm_global_major_version__ = value
-
-
-def _begin_epoch() -> None:
-    global _epoch
-    _epoch = object()
 
 
 def _asked_by_pydantic() -> bool:

@@ -14,10 +14,10 @@ from typing import Any
 from beanie.odm.actions import ActionDirections, ActionRegistry, EventTypes
 from beanie.odm.utils.typing import extract_id_class
 
-from odm import metaclass
 from odm.arguments import checked_id
 from odm.document import Document
 from odm.dumping import content
+from odm.metaclass import Epoch
 from odm.projections import Projection, projection_of
 from odm.queries import ConnectionQuery, FindMany
 from odm.reading import Read, reader
@@ -31,6 +31,9 @@ class Plain:
     """The answers for one class.
 
     Attributes:
+        model: the class.
+        settings: of the class, and ``settings_then``, ``validator`` and ``epoch``: if one of them
+            is another by now, so are the answers.
         id_class: the type of its ids.
         projection: which fields are fetched.
         read: makes a document, in the scope of a connection.
@@ -42,11 +45,8 @@ class Plain:
     """
 
     __slots__ = (
-        "_epoch",
         "_query",
-        "_settings",
-        "_state",
-        "_validator",
+        "epoch",
         "finds",
         "id_class",
         "inserts",
@@ -55,25 +55,26 @@ class Plain:
         "projection",
         "read",
         "saves",
-        "sets",
+        "settings",
+        "settings_then",
         "updates",
+        "validator",
     )
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self._settings = settings = model.get_settings()
-        self._state = _state(settings)
-        self._epoch = metaclass.epoch()
-        self._validator = model.__pydantic_validator__
+        self.settings = settings = model.get_settings()
+        self.settings_then = dict(vars(settings))
+        self.epoch = Epoch.current
+        self.validator = model.__pydantic_validator__
         self.id_class: type = extract_id_class(model.model_fields["id"].annotation)
         self.projection: Projection = projection_of(model)
         self.read: Read = reader(model)
-        self.sets = sets_plainly(model)
         plain = is_plain(model) and not settings.use_cache
         self.finds = plain and _is(model, "get")
         self._query = _query(model) if plain and _is(model, "find_many") else None
         self.lists = self._query is not None
-        writes = plain and self.sets and not settings.use_state_management
+        writes = plain and sets_plainly(model) and not settings.use_state_management
         self.updates = writes and updates_plainly(model) and _is(model, "update")
         writes = writes and not settings.validate_on_save and _is(model, "validate_self")
         writes = writes and not _acts(model, EventTypes.VALIDATE_ON_SAVE)
@@ -86,49 +87,40 @@ class Plain:
             and not _acts(model, EventTypes.SAVE)
         )
 
-    def holds(self) -> bool:
-        """Whether the class is still what it was."""
-        return (
-            self._epoch is metaclass.epoch()
-            and self._validator is self.model.__pydantic_validator__
-            and self._state == _state(self._settings)
-        )
-
     def checked_id(self, id: Any) -> Any:
         """Return *id* as the class's type of id (`odm.arguments.checked_id`)."""
         return id if isinstance(id, self.id_class) else checked_id(self.model, id)
 
-    def query(self, binder: Any) -> FindMany[Any]:
-        """Return a query for all documents on a connection. For a class that `lists`."""
+    def query(self, binder: Any, filters: tuple[Any, ...], order: list[Any]) -> FindMany[Any]:
+        """Return a query on a connection. For a class that `lists`."""
         query = FindMany.__new__(FindMany)
-        query.__dict__.update(self._query or {})
-        query.find_expressions, query.sort_expressions, query.pymongo_kwargs = [], [], {}
-        query._binder = binder
+        attributes = query.__dict__
+        attributes.update(self._query or {})
+        attributes["_binder"], attributes["known"] = binder, self
+        attributes["find_expressions"], attributes["sort_expressions"] = list(filters), order
+        attributes["pymongo_kwargs"] = {}
         return query
 
     def new_content(self, document: Any) -> dict[str, Any]:
         """Return what is inserted for a new document. For a class that `inserts`."""
-        return content(document, keep_nulls=self._settings.keep_nulls)
+        return content(document, keep_nulls=self.settings.keep_nulls)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Plain:
+        return self  # queries are copied
 
 
 def plain(model: Any) -> Plain:
     """Return what is known of a document class."""
     known: Plain | None = model.__dict__.get(_KEPT)
-    if known is None or not known.holds():
+    if (
+        known is None
+        or known.epoch is not Epoch.current
+        or known.validator is not model.__pydantic_validator__
+        or known.settings_then != known.settings.__dict__
+    ):
         known = Plain(model)
         type.__setattr__(model, _KEPT, known)  # past the metaclass: it is no change of the class
     return known
-
-
-def _state(settings: Any) -> tuple[bool, ...]:
-    # Those that an application, or its tests, may switch while it runs.
-    return (
-        settings.use_cache,
-        settings.use_state_management,
-        settings.use_revision,
-        settings.validate_on_save,
-        settings.keep_nulls,
-    )
 
 
 def _is(model: Any, method: str) -> bool:

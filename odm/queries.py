@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, overload
 
 from beanie.odm.cache import LRUCache
 from beanie.odm.queries import aggregation, delete, find, update
@@ -21,9 +21,13 @@ from pymongo import ReturnDocument
 from odm.arguments import checked_count, checked_projection
 from odm.binding import Binder, Scope, captured, current_scope, entered
 from odm.cursors import RawStream
+from odm.dumping import encoded_filter
 from odm.projections import Projection, projection_of
 from odm.reading import Read, read_all, reader
 from odm.sorting import Sort, sort_order
+
+if TYPE_CHECKING:
+    from odm.plain import Plain
 
 _T = TypeVar("_T", bound=BaseModel)
 _M = TypeVar("_M", bound=BaseModel)
@@ -35,6 +39,8 @@ class ConnectionQuery:
     """What all queries have in common: the connection they were built on."""
 
     document_model: Any
+    takes_itself: ClassVar[frozenset[str]] = frozenset()
+    """The steps that a class takes in the connection's scope by itself."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         model = kwargs["document_model"] if "document_model" in kwargs else args[0]
@@ -103,7 +109,7 @@ _STEPS: dict[str, Callable[..., Any]] = {
 def _on_connection(query: _Q) -> _Q:
     """Class decorator: take every step in the scope of the query's connection."""
     for name, step in _STEPS.items():
-        if hasattr(query, name):
+        if hasattr(query, name) and name not in query.takes_itself:
             setattr(query, name, step(getattr(query, name)))
     return query
 
@@ -234,22 +240,54 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
     DeleteQueryType = DeleteMany
     AggregationQueryType = AggregationQuery
 
-    if TYPE_CHECKING:
+    takes_itself = frozenset({"to_list", "get_filter_query"})
+    known: Plain | None = None
+    """What is known of the class, if the query was made from it."""
 
-        async def to_list(self, length: int | None = None) -> list[_T]:
-            """Return the documents, *length* of them at most."""
+    async def to_list(self, length: int | None = None) -> list[_T]:
+        """Return the documents, *length* of them at most."""
+        scope = self._connection_scope()
+        if self.fetch_links or self.document_model.get_settings().use_cache:
+            with entered(scope):
+                return await super().to_list(length)
+        if self._binder is not None:
+            collection = self._binder.collection(self.document_model)
+        else:
+            collection = self.document_model.get_pymongo_collection()
+        found = await self._cursor(collection).to_list(length)
+        with entered(scope):
+            return read_all(self._reader(), found)
 
     def __aiter__(self) -> AsyncIterator[_T]:
         return self
+
+    def get_filter_query(self) -> dict[str, Any]:
+        """Return the filter as it is sent."""
+        if self.known is None and (self.encoders or self.document_model.get_link_fields()):
+            with entered(self._connection_scope()):
+                return super().get_filter_query()
+        return encoded_filter(self.find_expressions)
+
+    def _reader(self) -> Read:
+        known = self.known
+        if known is not None and known.model is self.projection_model and not self.lazy_parse:
+            return known.read
+        return super()._reader()
 
     async def get_cursor(self) -> Any:
         """Return the driver's cursor; with links to fetch its first batch is there."""
         if self.fetch_links:
             return await super().get_cursor()
-        return self.document_model.get_pymongo_collection().find(
+        return self._cursor(self.document_model.get_pymongo_collection())
+
+    def _cursor(self, collection: Any) -> Any:
+        known = self.known
+        return collection.find(
             filter=self.get_filter_query(),
             sort=self.sort_expressions,
-            projection=_projection(self),
+            projection=known.projection
+            if known is not None and known.model is self.projection_model
+            else _projection(self),
             skip=self.skip_number,
             limit=self.limit_number,
             session=self.session,

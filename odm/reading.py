@@ -22,8 +22,9 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import beanie
-from beanie.odm.fields import LinkTypes
+from beanie.odm.fields import LinkTypes, PydanticObjectId
 from beanie.odm.utils.parsing import parse_obj
+from bson import ObjectId
 from pydantic import BaseModel
 from pydantic_core import SchemaError, SchemaValidator
 
@@ -40,6 +41,7 @@ _BACK_LINKS = {
 }
 _fill_back_refs = beanie.Document.fill_back_refs.__func__
 _FILLERS = {"beanie.odm.documents", "odm.document"}  # their _fill_back_refs does nothing else
+_BEANIES_ID: dict[str, Any] = {"type": "no-info", "function": PydanticObjectId._validate}
 _SLICE = 500
 _set_private = BaseModel.__dict__["__pydantic_private__"].__set__
 
@@ -166,6 +168,7 @@ def _validating(model: Any) -> Read:
     body = {key: value for key, value in body.items() if key != "post_init"}
     body["schema"] = _without_back_links(model, body["schema"])
     schema = {**schema, "schema": body} if schema["type"] == "definitions" else body
+    schema = _with_quick_ids(schema)
     try:
         # Else pydantic takes the validator that it has already for this class.
         validate = SchemaValidator(schema, body.get("config"), _use_prebuilt=False).validate_python
@@ -197,6 +200,24 @@ def _without_back_links(model: Any, schema: Any) -> Any:
     if function is _fill_back_refs and _has_no_back_links(model):
         return inner
     return {**schema, "schema": inner}
+
+
+def _with_quick_ids(schema: Any) -> Any:
+    """Return *schema* with ids made without parsing what is an ``ObjectId`` already."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "function-plain" and schema["function"] == _BEANIES_ID:
+            return {**schema, "function": {**_BEANIES_ID, "function": _validate}}
+        return {key: _with_quick_ids(value) for key, value in schema.items()}
+    return list(map(_with_quick_ids, schema)) if type(schema) is list else schema
+
+
+def _validate(value: Any) -> Any:
+    # Its name, which is Beanie's, stands in what pydantic says of a union.
+    if type(value) is not ObjectId:
+        return _BEANIES_ID["function"](value)
+    id = PydanticObjectId.__new__(PydanticObjectId)
+    id.__setstate__(value.binary)
+    return id
 
 
 def _has_no_back_links(model: Any) -> bool:

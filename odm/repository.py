@@ -24,6 +24,7 @@ from beanie import PydanticObjectId
 from beanie.odm.operators.update.general import SetRevisionId
 from beanie.odm.queries.update import UpdateResponse
 from pydantic import BaseModel
+from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
@@ -38,7 +39,7 @@ from odm.arguments import (
     checked_projection,
     checked_token,
 )
-from odm.binding import entered
+from odm.binding import entered, in_scope
 from odm.bulk import Bulk
 from odm.cursors import RawStream
 from odm.document import Document
@@ -77,17 +78,20 @@ class Repository(RepositoryBase[_T]):
             DocumentNotFound: there is none.
             ValueError: it is no id of this class.
         """
-        known = plain(self._model)
+        known, connection = plain(self._model), self._connection
         wanted = known.checked_id(id)
-        found: _T | None
+        found: Any
         if known.finds and not fetch_links:
-            found = await self._find_one(known, {"_id": encoded_id(wanted)})
+            collection = connection.collection(self._model)
+            found = await collection.find_one({"_id": encoded_id(wanted)}, known.projection)
+            if found is not None:
+                return cast("_T", in_scope(connection.scope, known.read, found))
         else:
             with self._scope():
                 found = await self._model.get(wanted, fetch_links=fetch_links, with_children=True)
         if found is None:
             raise DocumentNotFound(self._model.__name__, id)
-        return found
+        return cast("_T", found)
 
     async def find_one(
         self, *filters: Filter, sort: Sort | None = None, fetch_links: bool = False
@@ -96,9 +100,11 @@ class Repository(RepositoryBase[_T]):
         if sort is not None:
             return await self.first(*filters, sort=sort, fetch_links=fetch_links)
         filters = checked_filters(filters)
-        known = plain(self._model)
+        known, connection = plain(self._model), self._connection
         if known.finds and not fetch_links:
-            return await self._find_one(known, encoded_filter(filters))
+            collection = connection.collection(self._model)
+            raw = await collection.find_one(encoded_filter(filters), known.projection)
+            return None if raw is None else in_scope(connection.scope, known.read, raw)
         with self._scope():
             found: _T | None = await self._model.find_one(*filters, fetch_links=fetch_links)
         return found
@@ -146,21 +152,23 @@ class Repository(RepositoryBase[_T]):
             into: a model with fewer fields: only those are fetched.
             with_children: documents of derived classes too (inheritance).
         """
-        return self._find(
-            filters,
-            sort=sort,
-            skip=skip,
-            limit=limit,
-            fetch_links=fetch_links,
-            projection_model=into,
-            with_children=with_children,
-        )
+        if fetch_links or with_children:
+            options = {"fetch_links": fetch_links, "with_children": with_children}
+            query = self._find(filters, sort=sort, **options)
+        else:
+            query = self._find(filters, sort=sort)
+        if skip is not None:
+            query.skip(skip)
+        if limit is not None:
+            query.limit(limit)
+        return query if into is None else query.project(into)
 
     async def first(
         self, *filters: Filter, sort: Sort | None = None, fetch_links: bool = False
     ) -> _T | None:
         """Return the first document that matches, in *sort*'s order, or None."""
-        return await self._find(filters, sort=sort, fetch_links=fetch_links).first_or_none()
+        options = {"fetch_links": True} if fetch_links else {}
+        return await self._find(filters, sort=sort, **options).first_or_none()
 
     async def exists(self, *filters: Filter) -> bool:
         """Return whether any document matches."""
@@ -244,7 +252,7 @@ class Repository(RepositoryBase[_T]):
         checked_count("size", size, least=1)
         order = paging.with_id(sort_order(sort, id_alias=True))
         skip = (number - 1) * size
-        items = await self._find(filters, sort=order, skip=skip, limit=size).to_list()
+        items = await self._find(filters, sort=order).skip(skip).limit(size).to_list()
         # A page that is not full is the last, which tells the total.
         if 0 < len(items) < size or (number == 1 and not items):
             total = skip + len(items)
@@ -270,7 +278,7 @@ class Repository(RepositoryBase[_T]):
         if token is not None:
             values = paging.decode_token(token, order, name, options)
             filters = (*filters, paging.after(order, values))
-        query = self._find(filters, sort=order, limit=size + 1)
+        query = self._find(filters, sort=order).limit(size + 1)
         cursor: Any = await query.get_cursor()
         found = await cursor.to_list()
         paging.check_sort_values(found, order)
@@ -394,10 +402,16 @@ class Repository(RepositoryBase[_T]):
         if isinstance(document_or_id, Document):
             await self._update_document(cast("_T", document_or_id), id, expression)
             return cast("_T", document_or_id)
-        found: _T | None
-        known = plain(self._model)
+        found: Any
+        known, connection = plain(self._model), self._connection
         if known.finds:
-            found = await self._update_by_id(known, id, expression)
+            found = await connection.collection(self._model).find_one_and_update(
+                {"_id": encoded_id(id)},
+                encoded(writing.update_expression(self._model, expression)),
+                return_document=ReturnDocument.AFTER,
+            )
+            if found is not None:
+                return cast("_T", in_scope(connection.scope, known.read, found))
         else:
             with self._scope():
                 arguments: list[Any] = [expression]
@@ -407,7 +421,7 @@ class Repository(RepositoryBase[_T]):
                 found = await query.update(*arguments, response_type=UpdateResponse.NEW_DOCUMENT)
         if found is None:
             raise DocumentNotFound(self._model.__name__, id)
-        return found
+        return cast("_T", found)
 
     async def _update_document(self, document: _T, id: Any, changes: Mapping[str, Any]) -> None:
         known = plain(type(document))

@@ -9,11 +9,10 @@ import beanie
 from pydantic import BaseModel
 from pymongo import ReturnDocument
 
-from odm import writing
 from odm.arguments import checked_filters, checked_id
 from odm.binding import Binder, entered, in_scope
 from odm.document import Document
-from odm.dumping import encoded, encoded_id
+from odm.dumping import encoded_id
 from odm.operations import document_scope
 from odm.plain import Plain, plain
 from odm.queries import FindMany
@@ -29,7 +28,6 @@ Filter: TypeAlias = Mapping[Any, Any] | bool
 """A Beanie expression (which a type checker takes for a bool) or a MongoDB filter."""
 
 
-_PLAIN_OPTIONS = {"skip", "limit", "fetch_links", "projection_model", "with_children"}
 _attribute: Any = object.__getattribute__  # past that of lazy_model, which is written in Python
 
 
@@ -134,34 +132,12 @@ class RepositoryBase(Generic[_T]):
         connection, known = self._connection, plain(self._model)
         connection.binding(self._model)
         given = checked_filters(filters)
-        if not known.lists or options.keys() - _PLAIN_OPTIONS or options.get("fetch_links"):
-            with entered(connection.scope):
-                found: Any = self._model.find_many(
-                    *given, sort=cast("Any", order or None), **options
-                )
-                return cast("FindMany[_T]", found)
-        query = known.query(connection)
-        query.find_expressions, query.sort_expressions = list(given), order
-        if skip := options.get("skip"):
-            query.skip(skip)
-        if limit := options.get("limit"):
-            query.limit(limit)
-        query.project(options.get("projection_model"))
-        return query
-
-    async def _find_one(self, known: Plain, filter: Mapping[str, Any]) -> _T | None:
-        connection = self._connection
-        found = await connection.collection(self._model).find_one(filter, known.projection)
-        return None if found is None else in_scope(connection.scope, known.read, found)
-
-    async def _update_by_id(self, known: Plain, id: Any, changes: Mapping[str, Any]) -> _T | None:
-        connection = self._connection
-        found = await connection.collection(self._model).find_one_and_update(
-            {"_id": encoded_id(id)},
-            encoded(writing.update_expression(self._model, changes)),
-            return_document=ReturnDocument.AFTER,
-        )
-        return None if found is None else in_scope(connection.scope, known.read, found)
+        if known.lists and not options:
+            return known.query(connection, given, order)
+        with entered(connection.scope):
+            sorting: Any = order or None
+            found: Any = self._model.find_many(*given, sort=sorting, **options)
+            return cast("FindMany[_T]", found)
 
     async def _insert(self, known: Plain, document: _T) -> None:
         connection = self._connection

@@ -6,6 +6,7 @@ Owns their spelling. Beanie takes anything and leaves it to the server to compla
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 SortKey: TypeAlias = str | tuple[str, int] | tuple[str, Mapping[str, Any]]
@@ -26,6 +27,8 @@ def sort_order(sort: Any, *, id_alias: bool = False) -> list[tuple[str, Any]]:
     """
     if sort is None:
         return []
+    if type(sort) is str:
+        return list(_text_order(sort, id_alias))
     if isinstance(sort, str) or _is_pair(sort):
         sort = [sort]
     try:
@@ -35,6 +38,12 @@ def sort_order(sort: Any, *, id_alias: bool = False) -> list[tuple[str, Any]]:
     if id_alias:
         order = [("_id" if path == "id" else path, direction) for path, direction in order]
     return order
+
+
+@lru_cache(maxsize=256)
+def _text_order(sort: str, id_alias: bool) -> tuple[tuple[str, Any], ...]:
+    path, direction = _pair(sort)
+    return (("_id" if path == "id" and id_alias else path, direction),)
 
 
 def _is_pair(value: Any) -> bool:

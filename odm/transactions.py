@@ -95,12 +95,13 @@ class Transaction:
 _transactions: ContextVar[tuple[Transaction, ...]] = ContextVar("odm_transactions", default=())
 
 
+in_transaction: Callable[[], tuple[Transaction, ...]] = _transactions.get
+"""The transactions of any connection that this task is in, or has been; mostly none."""
+
+
 def current_transaction(owner: object) -> Transaction | None:
     """Return the transaction that is running on this connection in this task, if any."""
-    transactions = _transactions.get()
-    if not transactions:
-        return None
-    for transaction in reversed(transactions):
+    for transaction in reversed(_transactions.get()):
         if transaction.owner is owner and transaction.active:
             return transaction
     return None
