@@ -64,10 +64,12 @@ async def check(bundle: Bundle) -> Checked:
     ]
     roots = [_APP, _SRV, *([_AWS_AUTH] if bundle.has_aws_auth else [])]
     done.append(check_imports(files, roots))
-    not_done = [] if bundle.bytecode else [f"no bytecode: no {_python(bundle)} here"]
-    interpreter, import_ms = bundle.compiled_by, None
+    not_done, import_ms = [], None
+    interpreter = bundle.compiled_by
     if interpreter is None:
-        not_done.append(f"not run: no {_python(bundle)} here")
+        python = f"no Python 3.{bundle.target.runtime.minor} here, name one with --python"
+        not_done.append(f"no bytecode, so that it starts more slowly: {python}")
+        not_done.append(f"not run: {python}")
     elif not bundle.target.is_this_machine:
         not_done.append(f"not run: this machine is not Linux on {bundle.target.architecture}")
     else:
@@ -159,7 +161,3 @@ def _is_there(name: str, find: Callable[[str], Source | None], files: Mapping[st
 def _unpacked(archive: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(BytesIO(archive)) as opened:
         return {info.filename: opened.read(info) for info in opened.infolist()}
-
-
-def _python(bundle: Bundle) -> str:
-    return f"Python 3.{bundle.target.runtime.minor}"

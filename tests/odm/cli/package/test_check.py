@@ -35,8 +35,8 @@ async def test_what_cannot_be_run_here_is_checked_as_far_as_it_goes_and_says_so(
     minor = bundle.target.runtime.minor
     assert len(checked.done) == 3
     assert checked.import_ms is None
-    assert f"not run: no Python 3.{minor} here" in checked.not_done[1]
-    assert "no bytecode" in checked.not_done[0]
+    assert checked.not_done[0].startswith("no bytecode")
+    assert checked.not_done[1].startswith(f"not run: no Python 3.{minor} here")
 
 
 def elf(machine: int, *words: bytes) -> bytes:

@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,56 +25,15 @@ from pymongo.errors import OperationFailure
 from odm.cli import proxy_function
 from odm.cli.package.build import Bundle
 from tests.transports.lambda_invoke.emulator import emulated
-from transports import Transport, open_transport
+from transports import open_transport
 from transports.lambda_invoke import envelope
 from transports.lambda_invoke.envelope import MembersResult, ReplyResult, Result
 from transports.lambda_invoke.transport import LambdaTransport
 from transports.local_lambda import FunctionConfiguration, LocalLambda
 
 Patch = Callable[[Mapping[str, bytes | None]], Path]
-
-
-def configuration(
-    code: Path, python: Path, mongod_uri: str, **variables: str
-) -> FunctionConfiguration:
-    return FunctionConfiguration(
-        name=proxy_function.NAME,
-        handler=proxy_function.HANDLER,
-        code=(code,),
-        environment={"ODM_PROXY_MONGODB_URI": mongod_uri, "ODM_PROXY_POLICY": "unrestricted"},
-        memory_size_mb=256,
-        timeout_s=10,
-        reserved_concurrency=2,
-        python=python,
-    )
-
-
-async def use(url: str) -> str:
-    """Do what an application does; return the release that the function names."""
-    async with open_transport(url) as transport:
-        things = transport.database.things
-        await things.drop()
-        await things.insert_many([{"_id": i, "n": 0} for i in range(10)])
-        assert len(await things.find({}, batch_size=3).to_list()) == 10
-        async with (
-            transport.client.start_session() as session,
-            await session.start_transaction(),
-        ):
-            await things.update_one({"_id": 1}, {"$inc": {"n": 1}}, session=session)
-        assert await asyncio.gather(*(things.find_one({"_id": i}) for i in range(4))) == [
-            {"_id": i, "n": int(i == 1)} for i in range(4)
-        ]
-        large = {"_id": "large", "data": os.urandom(7_000_000)}  # more than an invoke carries
-        await things.insert_one(large)
-        assert await things.find_one({"_id": "large"}) == large
-        await transport.client.drop_database("bundled")
-        return release_of(transport)
-
-
-def release_of(transport: Transport) -> str:
-    assert isinstance(transport, LambdaTransport)
-    assert transport.function is not None
-    return transport.function.release
+Bundled = Callable[[Path], FunctionConfiguration]
+Use = Callable[[LocalLambda], Awaitable[str]]
 
 
 async def test_the_bundle_serves_under_the_runtime_interface_emulator(
@@ -99,16 +58,16 @@ async def test_the_bundle_serves_under_the_runtime_interface_emulator(
         await things.insert_many([{"_id": i} for i in range(10)])
         assert len(await things.find({}, batch_size=3).to_list()) == 10
         await transport.client.drop_database("bundled")
-        assert release_of(transport) == version("odm-transports")
+        assert isinstance(transport, LambdaTransport)
+        assert transport.function is not None
+        assert transport.function.release == version("odm-transports")
 
 
 async def test_the_bundle_serves_on_the_local_lambda(
-    bundle_zip: Path, bare_python: Path, mongod_uri: str
+    bundle_zip: Path, bundled: Bundled, use: Use
 ) -> None:
-    async with LocalLambda([configuration(bundle_zip, bare_python, mongod_uri)]) as service:
-        url = proxy_function.url(service.endpoint_url, "bundled")
-        assert await use(url) == version("odm-transports")
-        assert service.statistics(proxy_function.NAME).errors == 0
+    async with LocalLambda([bundled(bundle_zip)]) as service:
+        assert await use(service) == version("odm-transports")
 
 
 async def test_without_the_bundle_that_interpreter_has_nothing_to_serve_with(
@@ -124,22 +83,22 @@ async def test_without_the_bundle_that_interpreter_has_nothing_to_serve_with(
 
 @pytest.mark.parametrize("release", ["0.0.1", "0.1.99", "7.0.0.dev1"])
 async def test_a_function_of_another_release_serves_this_caller(
-    bundle: Bundle, patched: Patch, bare_python: Path, mongod_uri: str, release: str
+    bundle: Bundle, patched: Patch, bundled: Bundled, use: Use, release: str
 ) -> None:
     about = [path for path in bundle.files if path.startswith("odm_transports-")]
     metadata = f"Metadata-Version: 2.1\nName: odm-transports\nVersion: {release}\n".encode()
     there = {f"odm_transports-{release}.dist-info/METADATA": metadata}
     code = patched({**dict.fromkeys(about), **there})
-    async with LocalLambda([configuration(code, bare_python, mongod_uri)]) as service:
-        assert await use(proxy_function.url(service.endpoint_url, "bundled")) == release
+    async with LocalLambda([bundled(code)]) as service:
+        assert await use(service) == release
 
 
 async def test_fields_that_either_end_does_not_know_are_passed_over(
-    bundle_zip: Path, bare_python: Path, mongod_uri: str
+    bundle_zip: Path, bundled: Bundled
 ) -> None:
     """A later caller's envelope is understood, and so is a later function's answer."""
     async with (
-        LocalLambda([configuration(bundle_zip, bare_python, mongod_uri)]) as service,
+        LocalLambda([bundled(bundle_zip)]) as service,
         aiohttp.ClientSession(service.endpoint_url) as session,
     ):
 
