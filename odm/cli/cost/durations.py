@@ -12,10 +12,19 @@ https://aws.amazon.com/lambda/pricing/.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from heapq import heapreplace
 from random import Random
 
+MAX_SHARE = 8
+"""Commands that a thread of the function sends together, at most."""
+
+FAST_MS = 5.0
+"""Commands are fast if a share takes less than so long for each."""
+
+_BATCHES = 1_000
 _STEPS = 400
 _TAIL = 1e-9
 _LONG_MS = 2_000.0
@@ -107,27 +116,54 @@ def normal(z: float) -> float:
     return math.erfc(-z / math.sqrt(2)) / 2
 
 
-def mean_makespan(command: Duration, count: int, workers: int) -> float:
-    """Return how long *count* commands take on *workers* threads, on average, in ms.
+def makespan(server_ms: Sequence[float], network_ms: float, workers: int) -> float:
+    """Return how long the function takes for the commands of one batch, in ms.
 
-    Exact up to as many commands as threads, and for constant durations.
+    Each of its threads takes the next share of the commands, sends it over one connection, and
+    waits for all its answers: a round trip, and one command after the other on the server. A
+    thread begins with one command and doubles its share while they are fast, as
+    `transports.lambda_invoke.function.app` does.
+
+    Args:
+        server_ms: how long each command takes on the server.
+        network_ms: a round trip.
+        workers: threads, and connections.
     """
-    last = command.mean_of_largest(min(count, workers))
-    return mean_before_last(command, count, workers) + last
+    threads = [(0.0, 1)] * min(workers, len(server_ms))  # when each is free, and its next share
+    sent = 0
+    while sent < len(server_ms):
+        began, size = threads[0]
+        took = network_ms + sum(server_ms[sent : sent + size])
+        is_fast = took < FAST_MS * size
+        heapreplace(threads, (began + took, min(2 * size, MAX_SHARE) if is_fast else 1))
+        sent += size
+    return max(ended for ended, _ in threads)
 
 
-def mean_before_last(command: Duration, count: int, workers: int) -> float:
-    """Return when the last commands begin, one on each of *workers* threads, in ms."""
-    if not command.spread:
-        return (math.ceil(count / workers) - 1) * command.mean_ms
-    return max(count - workers, 0) * command.mean_ms / workers
+def mean_makespan(server: Duration, network_ms: float, count: int, workers: int) -> float:
+    """Return how long *count* commands take in one batch, on average, in ms."""
+    if count <= workers:
+        return network_ms + server.mean_of_largest(count)
+    spans = _makespans(server, network_ms, count, workers)
+    return sum(spans) / len(spans)
 
 
-def makespan(durations_ms: list[float], workers: int) -> float:
-    """Return how long these commands take when each of *workers* takes the next one, in ms."""
-    if len(durations_ms) <= workers:
-        return max(durations_ms)
-    free_at = [0.0] * workers
-    for duration in durations_ms:
-        heapreplace(free_at, free_at[0] + duration)
-    return max(free_at)
+def mean_billed(
+    server: Duration, network_ms: float, count: int, workers: int, overhead_ms: float
+) -> float:
+    """Return what an invocation of *count* commands is billed for on average, in ms."""
+    if count <= workers:
+        return server.mean_rounded_up(after_ms=overhead_ms + network_ms, largest_of=count)
+    spans = _makespans(server, network_ms, count, workers)
+    return sum(math.ceil(round(overhead_ms + span, 9)) for span in spans) / len(spans)
+
+
+@cache
+def _makespans(server: Duration, network_ms: float, count: int, workers: int) -> tuple[float, ...]:
+    """Return how long batches take that are larger than the pool: there is no formula for them."""
+    random = Random(count)  # noqa: S311 - reproducible, not secret
+    batches = _BATCHES if server.spread > 0 else 1
+    return tuple(
+        makespan([server.sample(random) for _ in range(count)], network_ms, workers)
+        for _ in range(batches)
+    )

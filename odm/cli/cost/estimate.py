@@ -37,7 +37,8 @@ ASSUMPTIONS = (
     "Duration is billed per invocation, rounded up to 1 ms, and includes the init phase of a cold "
     "start, which AWS bills for every function since 2025-08-01.",
     "Throttled invokes are not billed: nothing was run.",
-    "A caller is quiet when a gather begins: its first command travels alone, the rest together.",
+    "What a caller sends in one turn of its event loop travels together, up to 100 commands; none "
+    "of it has to travel alone (writes without a session, getMore, transactions do).",
     "The commands of a batch run on as many connections at a time as the pool has.",
     "Cold starts, where they were not measured: each environment that the busiest hour needs at "
     "99 % is started anew every environment_life_s. AWS documents no lifetime; measure with --log.",
@@ -214,7 +215,7 @@ def estimate(
 
 def _direct(way: Way, prices: Prices, region: str) -> Estimate:
     workload = way.workload
-    command_ms = workload.command.mean_ms
+    command_ms = workload.server_ms + workload.network_ms
     at_a_time = min(workload.gather, workload.caller_pool)
     connections = workload.callers * (at_a_time + MONITORS)
     waiting = _waiting_gb_seconds(workload, command_ms * math.ceil(workload.gather / at_a_time))
@@ -276,7 +277,7 @@ def _load(workload: Workload, *, batching: bool, target: float = 0.001) -> Concu
         invokes_per_s=workload.peak_rate / _commands_per_invoke(workload, batching=batching),
         duration_ms=sum(durations) / len(durations),
         together=len(durations),
-        overlap=workload.command.overlap,
+        overlap=workload.overlap,
         reserved=workload.reserved,
         target=target,
     )

@@ -55,7 +55,7 @@ NetworkMs = Annotated[
     float | None, _option(_ARRIVING, "A round trip from function to server, ms. [1]")
 ]
 Spread = Annotated[
-    float | None, _option(_ARRIVING, "Standard deviation of both, over their mean. [0.5]")
+    float | None, _option(_ARRIVING, "Standard deviation of --server-ms, over its mean. [0.5]")
 ]
 BytesIn = Annotated[float | None, _option(_ARRIVING, "Bytes of a command. [300]")]
 BytesOut = Annotated[float | None, _option(_ARRIVING, "Bytes of a reply. [1000]")]

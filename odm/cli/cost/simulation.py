@@ -26,7 +26,7 @@ from odm.cli.cost.durations import Duration, makespan
 from odm.cli.cost.workload import MAX_BATCH, Workload
 
 QUIET_S = 0.0002
-"""How long a turn of the event loop is: commands that come within it share an invoke."""
+"""How long the turns of the event loop take, after which a busy caller's batch is complete."""
 
 _BACKOFF_BASE_S = 0.02
 _BACKOFF_CAP_S = 1.0
@@ -48,7 +48,7 @@ class Settings:
         rate_limit: whether AWS's limit of requests per second holds; the local Lambda has none.
         idle_s: after how long an idle environment is gone.
         warm: whether the environments for the mean load are there at the beginning.
-        sample: draws a command's duration in ms instead of the workload's distribution.
+        sample: draws a command's time on the server in ms instead of the workload's distribution.
         limit: how many invokes a caller has in flight at most, instead of what it learns.
     """
 
@@ -188,7 +188,7 @@ class Simulation:
         self._settings = settings
         self._workload = workload
         self._random = Random(settings.seed)  # noqa: S311 - reproducible, not secret
-        self._command: Duration = workload.command
+        self._server: Duration = workload.server
         self._start_ms = workload.restore_ms if workload.snap_start else workload.init_ms
         self._way_s = workload.round_trip_ms / 2000
         self._callers: dict[int, _Caller] = {}  # those that have sent something
@@ -237,8 +237,8 @@ class Simulation:
         self._environments = workload.provisioned
         if self._settings.warm:
             each = workload.duration_ms(1) / 1000
-            per_invoke = workload.gather / 2 if self._settings.batching else 1.0
-            mean = math.ceil(workload.peak_rate / max(per_invoke, 1.0) * each)
+            per_invoke = min(workload.gather, MAX_BATCH) if self._settings.batching else 1
+            mean = math.ceil(workload.peak_rate / per_invoke * each)
             for _ in range(min(mean, workload.reserved) - workload.provisioned):
                 self._idle.append(_Environment(connections=2))
                 self._environments += 1
@@ -284,11 +284,12 @@ class Simulation:
     def _command_arrives(self, caller: _Caller) -> None:
         self.outcome.commands += 1
         caller.pending.append(self._now)
-        if not self._settings.batching or (not caller.in_flight and len(caller.pending) == 1):
+        if not self._settings.batching:
             self._send(caller)
         elif not caller.turn_ends:
             caller.turn_ends = True
-            self._at(self._now + QUIET_S, self._turn_ends, caller)
+            # A command of a quiet caller waits for this turn only.
+            self._at(self._now + QUIET_S * (caller.in_flight > 0), self._turn_ends, caller)
 
     def _turn_ends(self, caller: _Caller) -> None:
         caller.turn_ends = False
@@ -419,11 +420,11 @@ class Simulation:
             self.outcome.peak_connections = max(self.outcome.peak_connections, self._connections)
 
     def _duration_ms(self, commands: int) -> float:
-        draw = self._settings.sample or self._command.sample
+        draw, workload = self._settings.sample or self._server.sample, self._workload
         if commands == 1:
-            return self._workload.overhead_ms + draw(self._random)
+            return workload.overhead_ms + workload.network_ms + draw(self._random)
         durations = [draw(self._random) for _ in range(commands)]
-        return self._workload.overhead_ms + makespan(durations, self._workload.pool)
+        return workload.overhead_ms + makespan(durations, workload.network_ms, workload.pool)
 
     # --- what is told of it ---
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from odm.cli.cost.durations import Duration, mean_before_last, mean_makespan
+from odm.cli.cost.durations import Duration, mean_billed, mean_makespan
 from odm.cli.cost.prices import ARCHITECTURES
 
 MONTH_S = 730 * 3600.0
@@ -62,7 +62,7 @@ class Workload:
             wait; 0 if not.
         server_ms: one command on the server.
         network_ms: one round trip between the function and the server.
-        spread: the standard deviation of those two together, divided by their mean.
+        spread: the standard deviation of *server_ms*, divided by its mean.
         overhead_ms: the function's own time for an invocation, the runtime's included.
         round_trip_ms: caller to function and back, which the function is not billed for.
         bytes_in, bytes_out: of a command, to the server and back.
@@ -180,34 +180,35 @@ class Workload:
         return max(self.hourly_rates)
 
     @property
-    def command(self) -> Duration:
-        """How long the function waits for one command's answer."""
-        return Duration(self.server_ms + self.network_ms, self.spread)
+    def server(self) -> Duration:
+        """How long one command takes on the server."""
+        return Duration(self.server_ms, self.spread)
+
+    @property
+    def overlap(self) -> float:
+        """Of two invocations of one command that began together, how much they overlap."""
+        constant_ms = self.overhead_ms + self.network_ms
+        varying_ms = self.server_ms * self.server.overlap
+        return (constant_ms + varying_ms) / (constant_ms + self.server_ms)
 
     def invokes_of_gather(self, *, batching: bool) -> list[int]:
         """Return how many commands each invoke of one gather carries.
 
-        The first command of a quiet caller goes at once; what comes before it is answered, and
-        that is the rest of the gather, goes together.
+        What comes in one turn of the caller's event loop goes together.
         """
         if not batching:
             return [1] * self.gather
-        rest, sizes = self.gather - 1, [1]
-        while rest > 0:
-            sizes.append(min(rest, MAX_BATCH))
-            rest -= MAX_BATCH
-        return sizes
+        full, rest = divmod(self.gather, MAX_BATCH)
+        return [MAX_BATCH] * full + [rest] * (rest > 0)
 
     def duration_ms(self, size: int) -> float:
         """Return how long an invocation of *size* commands takes in the function, on average."""
-        return self.overhead_ms + mean_makespan(self.command, size, self.pool)
+        together = mean_makespan(self.server, self.network_ms, size, self.pool)
+        return self.overhead_ms + together
 
     def billed_ms(self, size: int) -> float:
         """Return what is billed on average for *size* commands, cold starts apart."""
-        before = mean_before_last(self.command, size, self.pool)
-        return self.command.mean_rounded_up(
-            after_ms=self.overhead_ms + before, largest_of=min(size, self.pool)
-        )
+        return mean_billed(self.server, self.network_ms, size, self.pool, self.overhead_ms)
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON; the same keys are read from a file."""

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from odm.cli.cost.durations import Duration, makespan, mean_makespan, normal
+from odm.cli.cost.durations import Duration, makespan, mean_billed, mean_makespan, normal
 
 MANY = 60_000
 
@@ -71,22 +71,28 @@ def test_durations_overlap_between_half_and_all_of_their_time() -> None:
     assert duration.overlap == pytest.approx(sum(shorter) / len(shorter) / 3.0, rel=0.02)
 
 
-def test_each_thread_takes_the_next_command() -> None:
-    # Two threads: 5 and 1; the second takes 2, then 2 more, then both end at 5.
-    assert makespan([5.0, 1.0, 2.0, 2.0], 2) == 5
-    assert makespan([1.0, 1.0, 1.0], 1) == 3
-    assert makespan([1.0, 3.0], 4) == 3
+def test_threads_take_shares_that_double_while_commands_are_fast() -> None:
+    # Twenty commands of 2 ms and a round trip of 1, four threads: each takes one (until 3), each
+    # takes two (1 + 4, until 8), and two of them take four (1 + 8, until 17).
+    assert makespan([2.0] * 20, 1.0, 4) == 17
+    # Slow ones go one by one: four at a time, three times.
+    assert makespan([9.0] * 12, 1.0, 4) == 30
+    # One thread: one, two, four, eight, eight and two, a round trip each.
+    assert makespan([1.0] * 25, 1.0, 1) == 25 + 6
+    assert makespan([1.0, 3.0], 0.5, 4) == 3.5
 
 
 @pytest.mark.parametrize(("count", "workers"), [(1, 4), (4, 4), (19, 4), (100, 4), (10, 1)])
-def test_the_mean_of_a_batch_is_near_that_of_many_batches(count: int, workers: int) -> None:
+def test_the_mean_of_a_batch_is_that_of_many_batches(count: int, workers: int) -> None:
     duration = Duration(2.0, 0.5)
     random = Random(3)
     spans = [
-        makespan([duration.sample(random) for _ in range(count)], workers) for _ in range(2000)
+        makespan([duration.sample(random) for _ in range(count)], 0.5, workers) for _ in range(2000)
     ]
     expected = sum(spans) / len(spans)
-    assert mean_makespan(duration, count, workers) == pytest.approx(expected, rel=0.06)
+    assert mean_makespan(duration, 0.5, count, workers) == pytest.approx(expected, rel=0.03)
+    billed = sum(math.ceil(0.7 + span) for span in spans) / len(spans)
+    assert mean_billed(duration, 0.5, count, workers, 0.7) == pytest.approx(billed, rel=0.03)
 
 
 def test_the_normal_distribution() -> None:

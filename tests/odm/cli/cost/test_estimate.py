@@ -66,16 +66,25 @@ def test_one_command_an_invoke_by_hand(prices: Prices) -> None:
 
 def test_batches_by_hand(prices: Prices) -> None:
     each = estimates(replace(BY_HAND, gather=20), prices)["batches"]
-    # Twenty commands are an invoke of one and an invoke of 19: ten an invoke.
-    assert each.commands_per_invoke == 10
-    assert each.invokes == pytest.approx(26_280_000)
-    # 4.5 ms and, five turns of four at a time, 1.5 + 5 x 3 = 16.5 ms: 5 and 17 billed.
+    # Twenty commands are an invoke.
+    assert each.commands_per_invoke == 20
+    assert each.invokes == pytest.approx(13_140_000)
+    # Four threads send one command each (1 + 2), two each (1 + 4), and two threads the last eight
+    # (1 + 8): 17 ms, and 1.5: 18.5 ms, 19 billed.
     warm = each.gb_seconds - each.cold_starts * 0.4 * 0.5
-    assert warm == pytest.approx(26_280_000 * (5 + 17) / 2 / 1000 * 0.5)
-    # Ten invokes a second of 10.5 ms on average.
+    assert warm == pytest.approx(13_140_000 * 19 / 1000 * 0.5)
+    # Five invokes a second of 18.5 ms.
     assert each.load is not None
-    assert each.load.mean == pytest.approx(10 * 0.0105)
+    assert each.load.mean == pytest.approx(5 * 0.0185)
     assert each.load.needed_for_rate == 1
+
+
+def test_a_gather_of_more_than_a_batch_is_several_by_hand(prices: Prices) -> None:
+    each = estimates(replace(BY_HAND, gather=250), prices)["batches"]
+    # 100, 100 and 50.
+    assert each.commands_per_invoke == pytest.approx(250 / 3)
+    assert each.load is not None
+    assert each.load.peakedness == 3
 
 
 def test_callers_that_connect_by_themselves_by_hand(prices: Prices) -> None:
@@ -157,8 +166,8 @@ def test_bursts_are_counted_and_told(prices: Prices) -> None:
     found = estimates(workload, prices)
     assert found["single"].invokes == pytest.approx((100 + 10) * MONTH_S)
     assert found["single"].burst_invokes == 600
-    # Six commands for each of 100 callers are an invoke of one and one of five.
-    assert found["batches"].burst_invokes == 200
+    # Six commands for each of 100 callers are an invoke each.
+    assert found["batches"].burst_invokes == 100
 
 
 def test_measured_batches_and_billing_are_taken_as_they_are(prices: Prices) -> None:

@@ -1,0 +1,155 @@
+"""A real run on the local Lambda, and what odm cost says of it.
+
+The log of the local Lambda is the judge: its REPORT lines say how many invocations there were and
+what was billed. Read here by other means than the product's, they are compared with what odm cost
+reads from the same log, from the callers' statistics, and with what it predicts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from transports import open_transport
+from transports.local_lambda import FunctionConfiguration, LocalLambda
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ROOT = Path(__file__).parents[4]
+SINGLES, GATHERS, GATHER = 100, 10, 20
+
+
+@dataclass(slots=True)
+class Run:
+    """One run: its log, its statistics, and what the gathers alone did."""
+
+    log: str
+    statistics: dict[str, Any]
+    seconds: float
+    gather_invokes: int
+
+
+class Log:
+    """Collects the local Lambda's log."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+        self._changed = asyncio.Event()
+
+    def write(self, function: str, environment: str, data: bytes) -> None:
+        self._written += data
+        self._changed.set()
+
+    async def with_reports(self, count: int) -> str:
+        """Return the log as soon as *count* invocations are reported in it."""
+        async with asyncio.timeout(30):
+            while (text := self._written.decode()).count("REPORT RequestId") < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return text
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def run(mongod_uri: str) -> AsyncIterator[Run]:
+    log = Log()
+    function = FunctionConfiguration(
+        name="db-proxy",
+        handler="transports.lambda_invoke.function.app.handler",
+        code=(ROOT,),
+        environment={"ODM_PROXY_MONGODB_URI": mongod_uri, "ODM_PROXY_POLICY": "unrestricted"},
+        memory_size_mb=512,
+        timeout_s=10,
+        reserved_concurrency=8,
+    )
+    loop = asyncio.get_running_loop()
+    async with LocalLambda([function], log_sink=log.write) as service:
+        url = f"lambda://db-proxy/cost_run?endpoint={service.endpoint_url}"
+        async with open_transport(url) as transport:
+            started = loop.time()
+            things = transport.database.things
+            await things.insert_many([{"_id": number} for number in range(GATHER)])
+            for number in range(SINGLES):
+                await things.find_one({"_id": number % GATHER})
+            # The driver's first gathers open its connections, one after the other.
+            for _ in range(3):
+                await asyncio.gather(*(things.find_one({"_id": n}) for n in range(GATHER)))
+            before = transport.statistics().invokes
+            for _ in range(GATHERS):
+                await asyncio.gather(*(things.find_one({"_id": n}) for n in range(GATHER)))
+            statistics = transport.statistics()
+            text = await log.with_reports(statistics.invokes)
+            seconds = loop.time() - started
+            yield Run(text, asdict(statistics), seconds, statistics.invokes - before)
+            await transport.client.drop_database("cost_run")
+
+
+def reported(log: str) -> list[tuple[float, int, float]]:
+    """Duration, billed duration and init duration of each REPORT line."""
+    found = []
+    for line in log.splitlines():
+        if line.startswith("REPORT"):
+            told = dict(re.findall(r"\t([A-Z][A-Za-z ]+): ([\d.]+) (?:ms|MB)", line))
+            duration = re.search(r"(?<!Billed )Duration: ([\d.]+)", line)
+            assert duration is not None
+            init = float(told.get("Init Duration", 0))
+            found.append((float(duration[1]), int(told["Billed Duration"]), init))
+    return found
+
+
+async def test_a_log_is_read_as_it_was_billed(run: Run, odm_here: Any, tmp_path: Path) -> None:
+    path = tmp_path / "function.log"
+    path.write_text(run.log)
+    ran = odm_here("cost", "--log", str(path), "--over", f"{run.seconds}", "--json")
+    assert ran.code == 0, ran.err
+    document = json.loads(ran.out)
+    truth = reported(run.log)
+    measured = document["measured"]
+    assert measured["invocations"] == len(truth) >= run.statistics["invokes"]
+    assert measured["billed_ms"] == sum(billed for _, billed, _ in truth)
+    assert measured["cold_starts"] == sum(init > 0 for _, _, init in truth)
+    assert measured["memory_mb"] == 512
+    assert measured["gb_seconds"] == pytest.approx(measured["billed_ms"] / 1000 / 2)
+    # A month of that: as many invocations a second, and as much billed for each that was warm.
+    [batches] = [way for way in document["ways"] if way["way"] == "batches"]
+    per_s = batches["invokes"] / (730 * 3600)
+    assert per_s == pytest.approx(len(truth) / run.seconds, rel=0.02)
+    warm = measured["warm_billed_ms"] / len(truth)
+    cold = batches["cold_starts"] / batches["invokes"] * document["workload"]["init_ms"]
+    assert batches["billed_ms_per_invoke"] == pytest.approx(warm + cold, rel=0.01)
+
+
+async def test_the_callers_statistics_say_nearly_the_same(
+    run: Run, odm_here: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "statistics.json"
+    path.write_text(json.dumps(run.statistics))
+    ran = odm_here("cost", "--statistics", str(path), "--over", f"{run.seconds}", "--json")
+    assert ran.code == 0, ran.err
+    measured = json.loads(ran.out)["measured"]
+    truth = reported(run.log)[: run.statistics["invokes"]]
+    assert measured["invocations"] == run.statistics["invokes"]
+    warm = sum(billed - init for _, billed, init in truth)
+    # Half a millisecond for the runtime is a guess; on a busy machine it takes longer.
+    assert warm * 0.4 < measured["warm_billed_ms"] < warm * 1.4
+    log = tmp_path / "function.log"
+    log.write_text(run.log)
+    ran = odm_here("cost", "--log", str(log), "--over", f"{run.seconds}", "--json")
+    commands = json.loads(ran.out)["measured"]["commands"]
+    assert measured["commands"] == pytest.approx(commands, abs=5)
+
+
+async def test_gathers_travel_in_as_many_invokes_as_predicted(run: Run, odm_here: Any) -> None:
+    ran = odm_here("cost", "--gather", str(GATHER), "--json")
+    [batches] = [way for way in json.loads(ran.out)["ways"] if way["way"] == "batches"]
+    predicted = GATHERS * GATHER / batches["commands_per_invoke"]
+    assert predicted == GATHERS
+    # A turn of the event loop may end before all of a gather is written.
+    assert predicted <= run.gather_invokes <= 2 * predicted
