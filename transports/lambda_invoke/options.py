@@ -24,7 +24,7 @@ OPTIONS = (
     "connectTimeoutMS",
     "endpoint",
     "invokeTimeoutMS",
-    "maxBatchSize",
+    "maxCommandsPerInvoke",
     "openTimeoutMS",
     "profile",
     "region",
@@ -184,13 +184,13 @@ def _milliseconds(url: TransportURL, option: str) -> int | None:
 
 
 def _batch_size(url: TransportURL) -> int | None:
-    text = url.options.get("maxBatchSize")
+    text = url.options.get("maxCommandsPerInvoke")
     if text is None:
         return None
     if not text.isdecimal() or not 1 <= int(text) <= MAX_BATCH_SIZE:
         raise InvalidURL(
-            f"maxBatchSize={text!r} in {url.redacted!r} must be a number of commands, 1 (one an "
-            f"invoke) to {MAX_BATCH_SIZE}"
+            f"maxCommandsPerInvoke={text!r} in {url.redacted!r} must be a number from 1 (each "
+            f"command has its own invoke) to {MAX_BATCH_SIZE}"
         )
     return int(text)
 
