@@ -37,8 +37,12 @@ CALLER_PHASES = (
     "command",
 )
 """Of an application's process; it has no *AWS client* where it connects directly."""
-CONNECTION_STEPS = ("finding the server", "TCP and hello", "authentication")
-"""What a function's connection consists of; the first is the driver's monitor's own connection."""
+CONNECTION_STEPS = ("finding the server", "TCP, TLS, hello, key", "authentication")
+"""What a function's connection consists of.
+
+The first is the driver's monitor's own connection. The key that SCRAM derives from a password is
+computed before the first message of the authentication, and so belongs to what comes before it.
+"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,6 +99,14 @@ class ColdProcess:
             },
             "error": self.error,
         }
+
+
+def connection_medians(processes: Sequence[ColdProcess]) -> dict[str, list[float | None]]:
+    """Return the medians of each step of a connection, a value for each process."""
+    if not any(each.connection for each in processes):
+        return {}
+    found = [_medians(each.connection) for each in processes]
+    return {step: [each.get(step) for each in found] for step in CONNECTION_STEPS}
 
 
 def phases_of(kind: str) -> Sequence[str]:

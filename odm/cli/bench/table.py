@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from odm.cli.bench.cold_result import ColdProcess, phases_of
+from odm.cli.bench.cold_result import ColdProcess, connection_medians, phases_of
 from odm.cli.bench.result import Result, Series
 from odm.cli.bench.statistics import summarise
 from odm.cli.console import Column, Console
@@ -153,6 +153,10 @@ def cold_rows(kind: str, processes: Sequence[ColdProcess]) -> list[tuple[str, ..
     medians = [each.medians() for each in processes]
     rows = [
         (phase, *(milliseconds(found.get(phase)) for found in medians)) for phase in phases_of(kind)
+    ]
+    rows += [
+        (f"of connecting: {step}", *map(milliseconds, values))
+        for step, values in connection_medians(processes).items()
     ]
     totals = [each.total for each in processes]
     return [

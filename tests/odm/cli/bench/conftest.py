@@ -53,7 +53,10 @@ def canned() -> Result:
         ],
         cold=[
             ColdProcess(
-                kind="function", name="lambda", phases={name: [7.0] for name in FUNCTION_PHASES}
+                kind="function",
+                name="lambda",
+                phases={name: [7.0] for name in FUNCTION_PHASES},
+                connection={"authentication": [5.0]},
             ),
             ColdProcess(
                 kind="caller", name="direct", phases={name: [9.0] for name in CALLER_PHASES}

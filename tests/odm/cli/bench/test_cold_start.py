@@ -42,7 +42,7 @@ def test_phases_of_a_function_that_connects_at_init() -> None:
     stamps = noted(searching=222, found=224, connecting=225, authenticating=228, connected=236)
     phases, connection = function_phases(PROCESS, stamps)
     assert tuple(phases) == FUNCTION_PHASES
-    assert connection == {"finding the server": 3, "TCP and hello": 3, "authentication": 8}
+    assert connection == {"finding the server": 3, "TCP, TLS, hello, key": 3, "authentication": 8}
     assert (phases["client"], phases["connection at init"]) == (6, 14)
     assert (phases["connection in the invocation"], phases["command"]) == (0, 9)
     # Waiting for an event, from 242 to 250, is nobody's.

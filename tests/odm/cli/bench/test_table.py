@@ -21,6 +21,7 @@ def test_every_part_has_its_table(canned: Result, capsys: pytest.CaptureFixture[
     assert rows["lambda", "700", "300"][3] == "250"
     assert rows["8", "callers", "direct"][-3:] == ["8", "40", "0"]
     assert rows["connection", "at", "init"][-1] == "7.00"
+    assert rows["of", "connecting:", "authentication"][-1] == "5.00"
     assert rows["in", "all", "70.0"]
     assert rows["in", "all", "81.0"]
     assert "lambda: cold caller failed: it did not start" in lines
