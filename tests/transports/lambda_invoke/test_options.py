@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from transports.errors import InvalidURL
-from transports.lambda_invoke.options import LambdaOptions
+from transports.lambda_invoke.options import BatchOptions, LambdaOptions
 from transports.url import parse_url
 
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:db-proxy"
@@ -35,6 +35,13 @@ def test_times_are_milliseconds_in_the_url_and_seconds_inside() -> None:
     assert options.open_timeout_s == 9.0
 
 
+def test_batches_have_bounds() -> None:
+    url = "lambda://p/cms?maxCommandsPerInvoke=1&batchWaitMS=3&batchLimitMS=200"
+    batches = LambdaOptions.from_url(parse_url(url)).batches
+    assert (batches.max_size, batches.wait_s, batches.limit_ms) == (1, 0.003, 200)
+    assert LambdaOptions.from_url(parse_url("lambda://p/cms")).batches == BatchOptions()
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [
@@ -44,6 +51,10 @@ def test_times_are_milliseconds_in_the_url_and_seconds_inside() -> None:
         ("lambda://p/cms?invokeTimeoutMS=2s", "whole number of milliseconds"),
         ("lambda://p/cms?invokeTimeoutMS=0", "above 0"),
         ("lambda://p/cms?relayHello=yes", "must be true or false"),
+        ("lambda://p/cms?maxCommandsPerInvoke=0", "a number from 1"),
+        ("lambda://p/cms?maxCommandsPerInvoke=1001", "to 1000"),
+        ("lambda://p/cms?batchWaitMS=-1", "above 0"),
+        ("lambda://p/cms?batchLimitMS=99999999999", "whole number of milliseconds"),
     ],
 )
 def test_a_wrong_option_says_what_to_write(url: str, words: str) -> None:
