@@ -15,6 +15,7 @@ from botocore import exceptions as aws
 from tests.transports.lambda_invoke import faulty_relay as faults
 from tests.transports.lambda_invoke.faulty_relay import FaultyRelay
 from transports.lambda_invoke import connections
+from transports.lambda_invoke.connections import Connections
 from transports.lambda_invoke.invoke_errors import InvokeError
 from transports.lambda_invoke.invoker import Invoker
 from transports.lambda_invoke.options import LambdaOptions
@@ -287,3 +288,17 @@ async def test_credentials_of_another_service_are_still_found(
     resolved = await connections._resolve(LambdaOptions(function="p", region="eu-central-1"))
     with pytest.raises(aws.ProxyConnectionError):
         await connections._signed(resolved, b"{}")
+
+
+async def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function's caller has new connections after a pause, when it has little of a processor."""
+    monkeypatch.setattr(LambdaOptions, "is_local", False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    connections._trusting.cache_clear()
+    opened = Connections(LambdaOptions(function="p", region="eu-central-1"))
+    async with opened:
+        first = opened._pool
+        monkeypatch.setattr(opened, "_wall_clock_lead", opened._wall_clock_lead - 60)
+        assert await opened._current() is not first
+    assert connections._trusting.cache_info()[:2] == (1, 1)
