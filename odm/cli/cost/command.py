@@ -228,13 +228,16 @@ def _simulate(
     from odm.cli.cost.simulation import Settings
     from odm.cli.demo.progress import Reporter
 
-    settings = Settings(
-        workload=plan.workload,
-        seconds=seconds,
-        seed=seed,
-        patience_s=patience_s,
-        rate_limit=rate_limit,
-    )
+    try:
+        settings = Settings(
+            workload=plan.workload,
+            seconds=seconds,
+            seed=seed,
+            patience_s=patience_s,
+            rate_limit=rate_limit,
+        )
+    except ValueError as error:
+        raise CommandFailed(f"--simulate: {error}", ExitCode.USAGE) from error
     try:
         with Reporter(console).phase(f"simulating {seconds:g} s, twice") as phase:
             simulate(plan, settings, lambda name, share: phase.step(f"{name} {share:.0%}"))

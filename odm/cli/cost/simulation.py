@@ -15,6 +15,7 @@ failed.
 from __future__ import annotations
 
 import math
+from array import array
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,10 +24,13 @@ from random import Random
 
 from odm.cli.cost.concurrency import REQUESTS_PER_ENVIRONMENT_S
 from odm.cli.cost.durations import Duration, makespan
-from odm.cli.cost.workload import MAX_BATCH, Workload
+from odm.cli.cost.workload import MAX_BATCH, InvalidWorkload, Workload
 
 QUIET_S = 0.0002
 """How long the turns of the event loop take, after which a busy caller's batch is complete."""
+
+MAX_COMMANDS = 5_000_000
+"""How many commands may be simulated: minutes of work, and 80 MB of latencies."""
 
 _BACKOFF_BASE_S = 0.02
 _BACKOFF_CAP_S = 1.0
@@ -62,6 +66,21 @@ class Settings:
     warm: bool = True
     sample: Callable[[Random], float] | None = None
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        workload = self.workload
+        bursts = workload.burst * math.ceil(self.seconds / workload.burst_every_s)
+        commands = workload.peak_rate * self.seconds + bursts
+        if commands > MAX_COMMANDS:
+            fewer = self.seconds * MAX_COMMANDS / commands
+            raise InvalidWorkload(
+                f"{self.seconds:g} s are about {commands:,.0f} commands, and {MAX_COMMANDS:,} can "
+                f"be simulated: take {max(fewer, 0.1):.3g} s"
+            )
+
+
+def _doubles() -> array[float]:
+    return array("d")
 
 
 @dataclass(slots=True)
@@ -105,8 +124,8 @@ class Outcome:
     cold_starts: int = 0
     billed_ms: int = 0
     duration_ms: float = 0.0
-    latencies_ms: list[float] = field(default_factory=list)
-    waited_ms: list[float] = field(default_factory=list)
+    latencies_ms: array[float] = field(default_factory=_doubles)
+    waited_ms: array[float] = field(default_factory=_doubles)
     running_s: list[float] = field(default_factory=list)
     peak_connections: int = 0
     samples: list[Sample] = field(default_factory=list)
