@@ -47,20 +47,23 @@ class Teller:
     async def tell(self) -> None:
         """Tell until it is cancelled."""
         drawn = self.interval_s is None and self.console.is_live and not self.console.json_output
-        interval_s = self.interval_s if self.interval_s is not None else DEFAULT_INTERVAL_S
+        interval_s = DEFAULT_INTERVAL_S if self.interval_s is None else self.interval_s
+        if drawn:
+            interval_s = _REDRAWN_S
         with self._live() if drawn else contextlib.nullcontext() as live:
             due, told = time.monotonic() + interval_s, 0
             while True:
-                wait_s = _REDRAWN_S if live is not None else max(0.0, due - time.monotonic())
-                await self.watch.wait(wait_s if interval_s else DEFAULT_INTERVAL_S)
+                left_s = max(0.0, due - time.monotonic()) if interval_s else DEFAULT_INTERVAL_S
+                await self.watch.wait(left_s)
                 self.tell_events()
+                if not interval_s or time.monotonic() < due:
+                    continue
+                due = time.monotonic() + interval_s
                 if live is not None:
                     live.update(self._view(), refresh=True)
-                elif interval_s and time.monotonic() >= due:
-                    due += interval_s
-                    if self.watch.meter.total.count != told or self.console.json_output:
-                        told = self.watch.meter.total.count
-                        self._tell_numbers()
+                elif self.watch.meter.total.count != told or self.console.json_output:
+                    told = self.watch.meter.total.count
+                    self._tell_numbers()
 
     def tell_events(self) -> None:
         """Write what has happened since it was last called."""
