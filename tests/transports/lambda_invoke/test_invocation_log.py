@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from transports.lambda_invoke.function.invocation_log import (
     InvocationEntry,
     InvocationLog,
 )
+from transports.lambda_invoke.function.metrics import AT_A_COLD_START, METRICS
 
 WARM = FunctionInfo(
     release="0.1.0",
@@ -168,3 +170,19 @@ def test_without_commands_the_numbers_are_there() -> None:
     said = json.loads(log.line(InvocationEntry("r", commands=[FIND]), WARM))
     assert said["Commands"] == 1
     assert not {"by_command", "caller", "trace"} & said.keys()
+
+
+def test_the_documentation_tells_every_field() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "observability.md").read_text(encoding="utf-8")
+    failed = replace(
+        FIND, code=1, code_name="InternalError", failure="x", ran="no", refused=True, caller="a"
+    )
+    cold = replace(WARM, cold_start=True)
+    lines = [
+        line(FIND, replace(failed, trace="b"), function=cold, xray="1-2-3", refusal=True),
+        line(*[replace(FIND, trace=f"{i}", namespace=f"cms.{i}") for i in range(30)]),
+    ]
+    fields = {name for said in lines for name in said}
+    fields |= {name for said in lines for each in said["by_command"] for name in each}
+    assert {name for name in fields if f"{name}`" not in page and f"`{name}`" not in page} == set()
+    assert {name for name in METRICS | AT_A_COLD_START if f"`{name}`" not in page} == set()

@@ -257,3 +257,22 @@ async def test_the_last_word_is_the_urls(
             await opened.database.pages.find_one({})
     assert telemetry.spans("Invoke") == []
     assert len(telemetry.spans("traced.find")) == 1
+
+
+async def test_a_caller_that_is_a_function_gives_its_name_and_its_trace(
+    telemetry: Telemetry, local_lambda: LocalLambda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xray = "1-5759e988-bd862e3fe1be46a994272793"
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "orders")
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root={xray};Parent=53995c3f42cd8ad8;Sampled=1")
+    for tracing in ("false", "true"):
+        url = f"lambda://db-proxy/traced?endpoint={local_lambda.endpoint_url}&tracing={tracing}"
+        async with open_transport(url) as opened:
+            await opened.database.pages.find_one({"_id": tracing})
+    finds = [
+        line
+        for line in written(local_lambda, "5759e988bd862e3fe1be46a994272793")
+        if "by_command" in line and line["by_command"][0]["name"] == "find"
+    ]
+    assert [(line["caller"], line["xray"]) for line in finds] == [("orders", xray)] * 2
+    assert telemetry.spans("Invoke") == []  # no span of the application asked for one
