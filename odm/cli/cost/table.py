@@ -34,6 +34,9 @@ def _given(plan: Plan) -> list[tuple[str, str]]:
     load = plan.workload
     peak = f", {load.peak_rate:,.6g} in the busiest hour" if load.peak_rate > load.rate else ""
     burst = f", and {load.burst:,} at once every {load.burst_every_s:g} s" if load.burst else ""
+    together = f"{load.gather} at once"
+    if load.commands_per_invoke:
+        together = f"{load.commands_per_invoke:.2f} an invoke"
     rows = [
         (
             "commands",
@@ -42,7 +45,7 @@ def _given(plan: Plan) -> list[tuple[str, str]]:
         (
             "a command",
             f"{load.server_ms + load.network_ms:.3g} ms (spread {load.spread:.2g}), "
-            f"{load.bytes_in:,.0f} bytes there, {load.bytes_out:,.0f} back, {load.gather} at once",
+            f"{load.bytes_in:,.0f} bytes there, {load.bytes_out:,.0f} back, {together}",
         ),
         ("callers", f"{load.callers:,}, {load.round_trip_ms:g} ms from the function"),
         (
@@ -86,6 +89,7 @@ def _money(plan: Plan, console: Console) -> None:
 def _row(each: Estimate) -> tuple[str, ...]:
     bill = each.bill
     requests, duration = bill.of("request"), bill.of("duration", "provisioned_duration")
+    other = max(bill.usd - requests - duration, 0.0)  # never the difference of two roundings
     unknown = " +?" if bill.unpriced else ""
     return (
         each.way.title,
@@ -94,7 +98,7 @@ def _row(each: Estimate) -> tuple[str, ...]:
         f"{each.gb_seconds:,.0f}",
         f"{requests:,.2f}",
         f"{duration:,.2f}",
-        f"{bill.usd - requests - duration:,.2f}{unknown}",
+        f"{other:,.2f}{unknown}",
         f"{bill.usd:,.2f}{unknown}",
         f"{each.latency_ms:.1f}",
         f"{each.connections:,}",
