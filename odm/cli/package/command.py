@@ -44,7 +44,7 @@ def package_command(
     ] = None,
     aws_auth: Annotated[
         bool,
-        typer.Option(help="With what authMechanism=MONGODB-AWS needs: 40 KB, or 9 in the zip."),
+        typer.Option(help="With what authMechanism=MONGODB-AWS needs: 20 KB in the zip."),
     ] = True,
     pin: Annotated[
         list[str] | None,

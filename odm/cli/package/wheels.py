@@ -116,7 +116,7 @@ def _download(wanted: Wanted, target: Target, into: Path) -> None:
     if wanted.wheel_dir is not None:
         options += ["--no-index", "--find-links", str(wanted.wheel_dir)]
     _pip([*options, *(_requirement(name, wanted) for name in PYMONGO)], target)
-    if wanted.aws_auth:  # without boto3, botocore and theirs: 17 MB that the runtime has
+    if wanted.aws_auth:  # without boto3 and what it needs: 17 MB zipped, which the runtime has
         _pip([*options, "--no-deps", _requirement(AWS_AUTH, wanted)], target)
 
 
