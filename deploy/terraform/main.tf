@@ -53,6 +53,7 @@ locals {
     ODM_PROXY_MAX_POOL_SIZE               = tostring(var.max_pool_size)
     ODM_PROXY_MAX_IDLE_TIME_MS            = tostring(var.max_idle_time_ms)
     ODM_PROXY_SERVER_SELECTION_TIMEOUT_MS = tostring(var.server_selection_timeout_ms)
+    ODM_PROXY_CONNECT_AT_INIT             = tostring(var.connect_at_init)
     ODM_PROXY_STAGING                     = var.staging
     ODM_PROXY_POLICY                      = var.policy
     ODM_PROXY_LOG_INVOCATIONS             = tostring(var.log_invocations)

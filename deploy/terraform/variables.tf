@@ -236,6 +236,13 @@ variable "server_selection_timeout_ms" {
   }
 }
 
+variable "connect_at_init" {
+  description = "Connect to MongoDB before the first invocation, while the environment initialises."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "policy" {
   description = "What callers may run - readWrite, readOnly, a JSON object, or a .json file of the bundle (docs/policy.md)."
   type        = string
@@ -327,8 +334,8 @@ variable "metrics_namespace" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^([A-Za-z0-9_./#-]{1,255})?$", var.metrics_namespace))
-    error_message = "metrics_namespace must be letters, digits and ._/#-."
+    condition     = can(regex("^([0-9A-Za-z._/#:-]{1,255})?$", var.metrics_namespace)) && !startswith(var.metrics_namespace, "AWS/")
+    error_message = "metrics_namespace must be letters, digits and ._/#:-, and not begin with AWS/."
   }
 }
 

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -56,6 +57,8 @@ def aws(bundle: bytes) -> Iterator[Aws]:
     server.start()
     host, port = server.get_host_and_port()
     made = Aws(f"http://{host}:{port}", "", "")
+    # A server's state is the process's: begin with none, whoever was here before.
+    urlopen(Request(f"{made.endpoint}/moto-api/reset", method="POST")).close()
     made.client("s3").create_bucket(
         Bucket="code",
         CreateBucketConfiguration={"LocationConstraint": sam_template.REGION},

@@ -9,6 +9,7 @@ Spec: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/int
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -42,15 +43,20 @@ def load() -> dict[str, Any]:
 
 def transform(parameters: Mapping[str, str]) -> dict[str, Any]:
     """The template after its transforms, as it depends on *parameters*."""
+    made: dict[str, Any] = json.loads(_transformed(tuple(sorted(parameters.items()))))
+    return made
+
+
+@cache
+def _transformed(given: tuple[tuple[str, str], ...]) -> str:
+    parameters = dict(given)
     template = load()
     template["Resources"]["Function"]["Properties"]["CodeUri"] = CODE
     expanded = expand_language_extensions(template, {**PSEUDO, **parameters}, enabled=True)
     assert expanded.had_language_extensions
     session = boto3.Session(region_name=REGION)
-    made: dict[str, Any] = Translator({}, Parser(), boto_session=session).translate(
-        expanded.expanded_template, dict(parameters)
-    )
-    return made
+    translator = Translator({}, Parser(), boto_session=session)
+    return json.dumps(translator.translate(expanded.expanded_template, parameters))
 
 
 def resources(parameters: Mapping[str, str]) -> dict[str, Any]:
