@@ -66,10 +66,19 @@ def command(facts: Facts, text: str) -> Fix:
 
 
 def parameters(**values: object) -> tuple[Fix, Fix]:
-    """Return how parameters of ``deploy/template.yaml``, or of the Terraform module, are set."""
-    written = {name: shlex.quote(str(value)) for name, value in values.items()}
-    sam = " ".join(f"{name}={value}" for name, value in written.items())
-    terraform = " ".join(f"-var {_snake(name)}={value}" for name, value in written.items())
+    """Return how parameters of ``deploy/template.yaml``, or of the Terraform module, are set.
+
+    A tuple is a list: the template's has commas, Terraform's is JSON.
+    """
+    sam = " ".join(
+        f"{name}={shlex.quote(','.join(value) if isinstance(value, tuple) else str(value))}"
+        for name, value in values.items()
+    )
+    terraform = " ".join(
+        f"-var {_snake(name)}="
+        + shlex.quote(json.dumps(list(value)) if isinstance(value, tuple) else str(value))
+        for name, value in values.items()
+    )
     return (
         Fix(
             Change.TEMPLATE,

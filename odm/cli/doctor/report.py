@@ -8,7 +8,7 @@ from typing import Any
 
 from odm.cli.console import Console, counted
 from odm.cli.doctor.changes import publish
-from odm.cli.doctor.facts import Facts, ServerFacts, Unreachable, Unseen
+from odm.cli.doctor.facts import Facts, FunctionFacts, ServerFacts, Unreachable, Unseen
 from odm.cli.doctor.rule import Change, Finding, Status
 from odm.cli.doctor.rules.catalogue import AREAS
 from odm.cli.failures import ExitCode
@@ -45,6 +45,10 @@ def _is_unreachable(facts: Facts) -> bool:
     """Whether what was to be asked did not answer; where the URL answers, AWS need not."""
     if isinstance(facts.server, ServerFacts):
         return facts.server.error is not None
+    if isinstance(facts.function, FunctionFacts):
+        asked = facts.function
+        answers = (asked.configuration, asked.reserved, asked.provisioned, asked.policy)
+        return all(isinstance(answer, Unseen) for answer in answers)
     return isinstance(facts.function, Unreachable) or isinstance(facts.caller, Unreachable)
 
 

@@ -7,6 +7,7 @@ from odm.cli.doctor.rules import (
     access,
     capacity,
     connections,
+    credentials,
     network,
     operations,
     timeouts,
@@ -18,7 +19,7 @@ AREAS: dict[str, tuple[Rule, ...]] = {
     "Connections": connections.RULES,
     "Capacity": capacity.RULES,
     "Network": network.RULES,
-    "Access": access.RULES,
+    "Access": credentials.RULES + access.RULES,
     "Time": timeouts.RULES,
     "Versions and regions": versions.RULES,
 }

@@ -45,7 +45,7 @@ def _private_network(facts: Facts) -> Verdict | None:
             "update-function-configuration --vpc-config "
             "SubnetIds=<subnet>,<subnet>,SecurityGroupIds=<security-group>",
         ),
-        *parameters(SubnetIds="<subnet>,<subnet>", SecurityGroupIds="<security-group>"),
+        *parameters(SubnetIds=("<subnet>", "<subnet>"), SecurityGroupIds=("<security-group>",)),
     )
 
 
@@ -71,7 +71,7 @@ def _subnets(facts: Facts) -> Verdict | None:
                 facts,
                 f"update-function-configuration --vpc-config SubnetIds={found[0]},<subnet>",
             ),
-            *parameters(SubnetIds=f"{found[0]},<subnet>"),
+            *parameters(SubnetIds=(found[0], "<subnet>")),
         )
     return ok(f"the function has {len(found)} subnets")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime
 import io
@@ -26,6 +27,7 @@ from moto.server import ThreadedMotoServer
 from odm.cli.doctor.facts import CallerFacts, Facts, FunctionFacts, Kind, ServerFacts, Unseen
 from odm.cli.doctor.inspect_environment import environment_facts
 from odm.cli.doctor.inspect_url import lambda_options, uri_facts
+from transports.local_lambda import FunctionConfiguration, LocalLambda
 from transports.url import parse_url
 
 TODAY = datetime.date(2026, 11, 22)
@@ -362,3 +364,32 @@ def deploy(aws: Callable[[str], Any], front: Front) -> Deploy:
     front.answers["/provisioned-concurrency"] = (200, {"ProvisionedConcurrencyConfigs": []})
     front.answers["/account-settings"] = (200, {"AccountLimit": {"ConcurrentExecutions": 1000}})
     return deployed
+
+
+@pytest.fixture(scope="session")
+def local_proxy(mongod_uri: str) -> Iterator[str]:
+    """The endpoint of a local Lambda with the DB proxy function, on a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    configuration = FunctionConfiguration(
+        name="db-proxy",
+        handler="transports.lambda_invoke.function.app.handler",
+        code=(Path(__file__).parents[4],),
+        environment={
+            "ODM_PROXY_MONGODB_URI": mongod_uri.replace("/?", "/cms?"),
+            "ODM_PROXY_POLICY": '{"databases": ["cms"], "commands": {"allow": ["serverStatus"]}}',
+        },
+        timeout_s=20,
+        reserved_concurrency=2,
+        aliases={"live": "1"},
+    )
+    service = LocalLambda([configuration])
+    try:
+        asyncio.run_coroutine_threadsafe(service.__aenter__(), loop).result(30)
+        yield service.endpoint_url
+    finally:
+        asyncio.run_coroutine_threadsafe(service.__aexit__(None, None, None), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

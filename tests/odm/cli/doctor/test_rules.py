@@ -198,6 +198,12 @@ LAMBDA_FAULTS: list[tuple[str, dict[str, Any], Status, str]] = [
     ("database-user", {"server.roles": ("root@admin",)}, WARNING, "root@admin"),
     ("database-user", {"server.roles": ("readWriteAnyDatabase@admin",)}, WARNING, "Any"),
     ("database-user", {"server.roles": None}, PROBLEM, "nobody"),
+    (
+        "database-user",
+        {"server.roles": None, "server.status": Unseen("authentication is required")},
+        SKIPPED,
+        "authentication",
+    ),
     ("policy", {"function.variables.ODM_PROXY_POLICY": "unrestricted"}, PROBLEM, "unrestricted"),
     ("policy", {"function.variables.ODM_PROXY_POLICY": "readwrite"}, PROBLEM, "no policy"),
     (
