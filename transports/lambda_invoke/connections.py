@@ -1,9 +1,9 @@
 """The HTTP connections to the Lambda service, and the requests on them, signed.
 
 An invoke is one signed POST. The SDK resolves what an application configures, once, when the
-transport is opened (endpoint, region, credentials and how they are refreshed, proxy, certificates),
-and signs each request. Building a request out of the service's model and parsing the response by
-it, which costs more than the invoke itself, is left out.
+transport is opened: endpoint, region, credentials and how they are refreshed, proxy, certificates.
+Building a request out of the service's model and parsing the response by it, which costs more than
+the invoke itself, is left out.
 
 Nothing is repeated here, and no redirect is followed: the function would run again.
 
@@ -32,14 +32,13 @@ from urllib.parse import quote
 
 from transports.errors import InvalidURL, MissingExtra
 from transports.lambda_invoke.options import LambdaOptions
+from transports.lambda_invoke.signing import Signer
 from transports.lambda_invoke.tracing import invoke_header
 
 try:
     import aiohttp
     from aiobotocore.session import AioSession
     from botocore import exceptions as aws
-    from botocore.auth import SigV4Auth
-    from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
     from botocore.httpsession import get_cert_path
     from botocore.utils import get_environ_proxies
@@ -73,14 +72,14 @@ class _Service:
 
     Attributes:
         url: where the function is invoked.
-        region: for the signature.
+        signer: signs what is posted there.
         credentials: the SDK's, which refresh themselves; None if there are none.
         proxy: URL of an HTTP proxy.
         certificates: file of the certificates to trust; None for a service without TLS.
     """
 
-    url: str
-    region: str
+    url: URL
+    signer: Signer
     credentials: Any = field(repr=False)
     proxy: str | None = field(repr=False)  # it may hold a password
     certificates: Any
@@ -161,7 +160,7 @@ class Connections:
         try:
             attempt.sent = True
             async with pool.http.post(
-                URL(service.url, encoded=True),
+                service.url,
                 data=io.BytesIO(payload) if len(payload) > _LARGE_BODY_BYTES else payload,
                 headers=headers,
                 proxy=service.proxy,
@@ -228,8 +227,8 @@ async def _resolve(options: LambdaOptions) -> _Service:
     scheme = endpoint.partition(":")[0]
     bundle = session.get_config_variable("ca_bundle")
     return _Service(
-        url=url,
-        region=region,
+        url=URL(url, encoded=True),
+        signer=Signer(url, region, _SERVICE),
         credentials=credentials,
         proxy=get_environ_proxies(endpoint).get(scheme),
         certificates=get_cert_path(bundle or True) if scheme == "https" else None,
@@ -244,9 +243,7 @@ async def _signed(service: _Service, payload: bytes) -> Mapping[str, str]:
     frozen = credentials.get_frozen_credentials()
     if isawaitable(frozen):  # all but the fixed ones of a local service
         frozen = await frozen
-    request = AWSRequest(method="POST", url=service.url, data=payload)
-    SigV4Auth(frozen, _SERVICE, service.region).add_auth(request)
-    headers = dict(request.headers.items())
+    headers = service.signer.headers(frozen, payload)
     if trace := invoke_header():
         headers["X-Amzn-Trace-Id"] = trace  # not signed: the SDK leaves it out, too
     return headers

@@ -260,7 +260,7 @@ async def test_a_request_is_signed_with_what_the_environment_says(
     )
     headers = await connections._signed(resolved, b"{}")
 
-    assert resolved.url == (
+    assert str(resolved.url) == (
         "https://lambda.eu-central-1.amazonaws.com/2015-03-31/functions/"
         "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Afunction%3Ap/invocations?Qualifier=live"
     )
