@@ -41,7 +41,8 @@ ASSUMPTIONS = (
     "of it has to travel alone (writes without a session, getMore, transactions do).",
     "The commands of a batch run on as many connections at a time as the pool has.",
     "Cold starts, where they were not measured: each environment that the busiest hour needs at "
-    "99 % is started anew every environment_life_s. AWS documents no lifetime; measure with --log.",
+    "99 %, or a burst, is started anew every environment_life_s. AWS documents no lifetime; "
+    "measure with --log.",
     "The concurrency is that of the busiest hour. Arrivals are Poisson; bursts come on top of it.",
     "Provisioned concurrency is on all month; the free tier does not apply to such a function.",
     "arm64 is taken to need the same time as x86_64.",
@@ -172,11 +173,12 @@ def estimate(
         return _direct(way, prices, region)
     workload, batching = way.workload, way.batching
     load = _load(workload, batching=batching, target=target)
-    commands_per_invoke = _commands_per_invoke(workload, batching=batching)
-    invokes = workload.commands_per_month / commands_per_invoke
-    cold_starts = _cold_starts(workload, load, invokes)
+    stream = _stream(workload, batching=batching)
+    invokes = sum(per_s for per_s, _ in stream) * MONTH_S
+    burst_invokes = _burst_invokes(workload, batching=batching)
+    cold_starts = _cold_starts(workload, max(load.p99, burst_invokes), invokes)
     start_ms = workload.restore_ms if workload.snap_start else workload.init_ms
-    billed_ms = _warm_billed_ms(workload, batching=batching)
+    billed_ms = _warm_billed_ms(workload, stream, batching=batching)
     memory_gb = workload.memory_mb / 1024
     gb_seconds = (invokes * billed_ms + cold_starts * math.ceil(start_ms)) / 1000 * memory_gb
     on_provisioned = _share_on_provisioned(workload, load)
@@ -198,11 +200,11 @@ def estimate(
     return Estimate(
         way=way,
         invokes=invokes,
-        commands_per_invoke=commands_per_invoke,
+        commands_per_invoke=workload.commands_per_month / invokes,
         billed_ms=gb_seconds / memory_gb * 1000 / invokes,
         cold_starts=cold_starts,
         gb_seconds=gb_seconds,
-        burst_invokes=_burst_invokes(workload, batching=batching),
+        burst_invokes=burst_invokes,
         load=load,
         connections=connections,
         all_connections=connections + workload.reserved * MONITORS * (workload.servers - 1),
@@ -244,31 +246,45 @@ def smallest_cluster(clusters: Sequence[Cluster], connections: int) -> Cluster |
     return next((each for each in clusters if each.connections >= connections), None)
 
 
-def _commands_per_invoke(workload: Workload, *, batching: bool) -> float:
-    if not batching:
-        return 1.0
-    if workload.commands_per_invoke:
-        return workload.commands_per_invoke
-    return workload.gather / len(workload.invokes_of_gather(batching=True))
-
-
 def _sizes(workload: Workload, *, batching: bool) -> list[int]:
-    """Return the sizes of the invokes of one gather; where the mean was measured, that one."""
+    """Return the sizes of the invokes of one gather; where their mean was measured, that one."""
     if batching and workload.commands_per_invoke:
         return [max(1, round(workload.commands_per_invoke))]
     return workload.invokes_of_gather(batching=batching)
+
+
+def _commands_per_invoke(workload: Workload, *, batching: bool) -> float:
+    """Return how many commands an invoke carries, bursts apart."""
+    if batching and workload.commands_per_invoke:
+        return workload.commands_per_invoke
+    return workload.gather / len(workload.invokes_of_gather(batching=batching))
+
+
+def _stream(workload: Workload, *, batching: bool) -> list[tuple[float, int]]:
+    """Return how many invokes a second carry how many commands, over the day; bursts included."""
+    sizes = _sizes(workload, batching=batching)
+    per_s = workload.rate / _commands_per_invoke(workload, batching=batching)
+    stream = [(per_s / len(sizes), size) for size in sizes]
+    if workload.burst:
+        each = math.ceil(workload.burst / workload.callers)
+        alone = replace(workload, gather=each)
+        of_burst = alone.invokes_of_gather(batching=batching)
+        bursts_per_s = workload.burst / each / workload.burst_every_s
+        stream += [(bursts_per_s, size) for size in of_burst]
+    return stream
 
 
 def _duration_ms(workload: Workload, *, batching: bool) -> list[float]:
     return [workload.duration_ms(size) for size in _sizes(workload, batching=batching)]
 
 
-def _warm_billed_ms(workload: Workload, *, batching: bool) -> float:
+def _warm_billed_ms(
+    workload: Workload, stream: Sequence[tuple[float, int]], *, batching: bool
+) -> float:
     if workload.billed_ms_per_invoke and batching:
         return workload.billed_ms_per_invoke
-    sizes = _sizes(workload, batching=batching)
-    by_size = {size: workload.billed_ms(size) for size in set(sizes)}
-    return sum(by_size[size] for size in sizes) / len(sizes)
+    by_size = {size: workload.billed_ms(size) for _, size in stream}
+    return sum(per_s * by_size[size] for per_s, size in stream) / sum(n for n, _ in stream)
 
 
 def _load(workload: Workload, *, batching: bool, target: float = 0.001) -> Concurrency:
@@ -283,10 +299,10 @@ def _load(workload: Workload, *, batching: bool, target: float = 0.001) -> Concu
     )
 
 
-def _cold_starts(workload: Workload, load: Concurrency, invokes: float) -> float:
+def _cold_starts(workload: Workload, at_one_time: int, invokes: float) -> float:
     if workload.cold_start_share >= 0:
         return workload.cold_start_share * invokes
-    environments = max(0, min(max(load.p99, 1), workload.reserved) - workload.provisioned)
+    environments = max(0, min(max(at_one_time, 1), workload.reserved) - workload.provisioned)
     return min(environments * MONTH_S / workload.environment_life_s, invokes)
 
 

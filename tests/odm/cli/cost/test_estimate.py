@@ -161,13 +161,24 @@ def test_the_busiest_hour_decides_the_concurrency_not_the_volume(prices: Prices)
     assert peaked.load.mean == pytest.approx(24 * flat.load.mean)
 
 
-def test_bursts_are_counted_and_told(prices: Prices) -> None:
-    workload = replace(BY_HAND, burst=600, burst_every_s=60)
+def test_bursts_by_hand(prices: Prices) -> None:
+    workload = replace(BY_HAND, gather=20, burst=600, burst_every_s=60)
     found = estimates(workload, prices)
     assert found["single"].invokes == pytest.approx((100 + 10) * MONTH_S)
     assert found["single"].burst_invokes == 600
-    # Six commands for each of 100 callers are an invoke each.
-    assert found["batches"].burst_invokes == 100
+    # Gathers: 5 a second of 20 commands, 18.5 ms. A burst is six commands for each of 100
+    # callers: 100 invokes every 60 s.
+    batches = found["batches"]
+    assert batches.burst_invokes == 100
+    assert batches.invokes == pytest.approx((5 + 100 / 60) * MONTH_S)
+    assert batches.commands_per_invoke == pytest.approx((100 + 10) / (5 + 100 / 60))
+    # Six commands: four at once (3 ms), then one thread takes the other two (1 + 2 + 2): 8 ms and
+    # 1.5, 10 billed; of 20 commands 19.
+    warm = batches.gb_seconds - batches.cold_starts * 0.4 * 0.5
+    mean = (5 * 19 + 100 / 60 * 10) / (5 + 100 / 60)
+    assert warm == pytest.approx(batches.invokes * mean / 1000 * 0.5)
+    # A burst fills all 15 environments.
+    assert batches.cold_starts == pytest.approx(15 * 365)
 
 
 def test_measured_batches_and_billing_are_taken_as_they_are(prices: Prices) -> None:
