@@ -63,6 +63,7 @@ class Binder:
     def __init__(self) -> None:
         self.bindings: dict[type, Binding] = {}
         self.is_open = False
+        self.spares_bytes = False
         self._resident: Residence | None = None
         self.home = Home(self)
         self.scope = Scope(self)

@@ -50,6 +50,7 @@ class Connection(Binder):
     ) -> None:
         super().__init__()
         self._transport = transport
+        self.spares_bytes = transport.spares_bytes
         self._models = tuple(models)
         self._options = options or SchemaOptions()
         self._opening = LifecycleLock()

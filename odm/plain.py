@@ -18,7 +18,7 @@ from odm.arguments import checked_id
 from odm.document import Document
 from odm.dumping import content
 from odm.metaclass import Epoch
-from odm.projections import Projection, projection_of
+from odm.projections import Projection, names_known, projection_of
 from odm.queries import ConnectionQuery, FindMany
 from odm.reading import Read, reader
 from odm.updating import is_plain, sets_plainly, updates_plainly
@@ -36,7 +36,10 @@ class Plain:
             is another by now, so are the answers.
         id_class: the type of its ids.
         projection: which fields are fetched.
+        asked: the same for one document, or a page, where bytes are cheap: None, to spare the
+            server the work, until one has come with fields that the class does not have.
         read: makes a document, in the scope of a connection.
+        read_one: the same of one that may have come whole.
         finds: one document is found by the filter given, changed and deleted by its id.
         lists: many are found by the filters given.
         inserts: a document is inserted, and nothing happens before or after.
@@ -45,7 +48,9 @@ class Plain:
     """
 
     __slots__ = (
+        "_names",
         "_query",
+        "asked",
         "epoch",
         "finds",
         "id_class",
@@ -54,6 +59,7 @@ class Plain:
         "model",
         "projection",
         "read",
+        "read_one",
         "saves",
         "settings",
         "settings_then",
@@ -74,6 +80,9 @@ class Plain:
         self.finds = plain and _is(model, "get")
         self._query = _query(model) if plain and _is(model, "find_many") else None
         self.lists = self._query is not None
+        self._names = names_known(model) if self.finds else None
+        self.asked = self.projection if self._names is None else None
+        self.read_one = self.read if self._names is None else self._read_whole
         writes = plain and sets_plainly(model) and not settings.use_state_management
         self.updates = writes and updates_plainly(model) and _is(model, "update")
         writes = writes and not settings.validate_on_save and _is(model, "validate_self")
@@ -90,6 +99,11 @@ class Plain:
     def checked_id(self, id: Any) -> Any:
         """Return *id* as the class's type of id (`odm.arguments.checked_id`)."""
         return id if isinstance(id, self.id_class) else checked_id(self.model, id)
+
+    def _read_whole(self, raw: Any) -> Any:
+        if self._names is not None and not raw.keys() <= self._names:
+            self.asked, self.read_one = self.projection, self.read
+        return self.read(raw)
 
     def query(self, binder: Any, filters: tuple[Any, ...], order: list[Any]) -> FindMany[Any]:
         """Return a query on a connection. For a class that `lists`."""

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+import beanie
 from beanie.odm.utils.projection import get_projection
 from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
 from pydantic.fields import FieldInfo
@@ -20,6 +21,7 @@ from pydantic.fields import FieldInfo
 Projection = Mapping[str, Any] | None
 
 _pydantics_validate = BaseModel.model_validate.__func__  # type: ignore[attr-defined]  # a bound method
+_fill_back_refs = beanie.Document.fill_back_refs.__func__
 _projections: weakref.WeakKeyDictionary[type, tuple[Any, Projection]] = weakref.WeakKeyDictionary()
 
 
@@ -32,6 +34,35 @@ def projection_of(model: Any) -> Projection:
     if known is None or known[0] is not validator:
         known = _projections[model] = (validator, _projection(model))
     return known[1]
+
+
+def names_known(model: Any) -> frozenset[str] | None:
+    """Return the names of what a document class reads, if it passes over all else unseen.
+
+    Then whole documents become what those fetched with its projection become. None: they may not.
+    For classes without links.
+    """
+    projection = projection_of(model)
+    if (
+        projection is None
+        or hasattr(getattr(model, "Settings", None), "projection")
+        or model.model_config.get("extra", "ignore") != "ignore"
+        or model.model_validate.__func__ is not _pydantics_validate
+        or model.__pydantic_core_schema__.get("custom_init", False)
+        or any(
+            getattr(validator.func, "__func__", None) is not _fill_back_refs
+            for validator in model.__pydantic_decorators__.model_validators.values()
+            if validator.info.mode != "after"
+        )
+    ):
+        return None
+    names = {
+        name
+        for field, info in model.model_fields.items()
+        if info.validation_alias != "_id"  # which is there: it is not looked for as `id`
+        for name in _names(field, info, model.model_config)
+    }
+    return frozenset(projection) if names <= projection.keys() else None
 
 
 def _projection(model: Any) -> Projection:

@@ -29,6 +29,9 @@ from odm.sorting import Sort, sort_order
 if TYPE_CHECKING:
     from odm.plain import Plain
 
+_PAGE = 50
+"""So few documents are asked for as one is: whole, where bytes are cheap (`odm.plain`)."""
+
 _T = TypeVar("_T", bound=BaseModel)
 _M = TypeVar("_M", bound=BaseModel)
 _A = TypeVar("_A")
@@ -268,11 +271,19 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
                 return super().get_filter_query()
         return encoded_filter(self.find_expressions)
 
+    def _fields(self) -> Projection:
+        known = self.known
+        if known is None or known.model is not self.projection_model:
+            return _projection(self)
+        if 0 < self.limit_number <= _PAGE and self._binder and not self._binder.spares_bytes:
+            return known.asked
+        return known.projection
+
     def _reader(self) -> Read:
         known = self.known
-        if known is not None and known.model is self.projection_model and not self.lazy_parse:
-            return known.read
-        return super()._reader()
+        if known is None or known.model is not self.projection_model or self.lazy_parse:
+            return super()._reader()
+        return known.read_one if 0 < self.limit_number <= _PAGE else known.read
 
     async def get_cursor(self) -> Any:
         """Return the driver's cursor; with links to fetch its first batch is there."""
@@ -281,13 +292,10 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
         return self._cursor(self.document_model.get_pymongo_collection())
 
     def _cursor(self, collection: Any) -> Any:
-        known = self.known
         return collection.find(
             filter=self.get_filter_query(),
             sort=self.sort_expressions,
-            projection=known.projection
-            if known is not None and known.model is self.projection_model
-            else _projection(self),
+            projection=self._fields(),
             skip=self.skip_number,
             limit=self.limit_number,
             session=self.session,

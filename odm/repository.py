@@ -83,9 +83,10 @@ class Repository(RepositoryBase[_T]):
         found: Any
         if known.finds and not fetch_links:
             collection = connection.collection(self._model)
-            found = await collection.find_one({"_id": encoded_id(wanted)}, known.projection)
+            fields = known.projection if connection.spares_bytes else known.asked
+            found = await collection.find_one({"_id": encoded_id(wanted)}, fields)
             if found is not None:
-                return cast("_T", in_scope(connection.scope, known.read, found))
+                return cast("_T", in_scope(connection.scope, known.read_one, found))
         else:
             with self._scope():
                 found = await self._model.get(wanted, fetch_links=fetch_links, with_children=True)
@@ -103,8 +104,9 @@ class Repository(RepositoryBase[_T]):
         known, connection = plain(self._model), self._connection
         if known.finds and not fetch_links:
             collection = connection.collection(self._model)
-            raw = await collection.find_one(encoded_filter(filters), known.projection)
-            return None if raw is None else in_scope(connection.scope, known.read, raw)
+            fields = known.projection if connection.spares_bytes else known.asked
+            raw = await collection.find_one(encoded_filter(filters), fields)
+            return None if raw is None else in_scope(connection.scope, known.read_one, raw)
         with self._scope():
             found: _T | None = await self._model.find_one(*filters, fetch_links=fetch_links)
         return found

@@ -142,7 +142,7 @@ class RepositoryBase(Generic[_T]):
     async def _insert(self, known: Plain, document: _T) -> None:
         connection = self._connection
         content = known.new_content(document)
-        result = await connection.collection(self._model).insert_one(content)
+        result = await connection.collection(known.model).insert_one(content)
         id = known.checked_id(result.inserted_id)
         _attribute(document, "__dict__")["id"] = id
         document.__pydantic_fields_set__.add("id")
@@ -153,7 +153,7 @@ class RepositoryBase(Generic[_T]):
     ) -> bool:
         """Change a document, and return whether it was there; bring it up to date."""
         connection = self._connection
-        found = await connection.collection(self._model).find_one_and_update(
+        found = await connection.collection(known.model).find_one_and_update(
             {"_id": encoded_id(id)}, changes, upsert=upsert, return_document=ReturnDocument.AFTER
         )
         if found is None:

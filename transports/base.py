@@ -95,6 +95,8 @@ class Transport(abc.ABC):
     """
 
     name: ClassVar[str]
+    spares_bytes: ClassVar[bool] = False
+    """Whether bytes that travel cost more than the server's time: payloads are limited."""
 
     def __init__(self, url: TransportURL) -> None:
         self.url = url

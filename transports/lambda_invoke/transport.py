@@ -35,6 +35,7 @@ class LambdaTransport(Transport):
     """
 
     name: ClassVar[str] = "lambda"
+    spares_bytes: ClassVar[bool] = True
 
     def __init__(self, url: TransportURL, *, listen: str | Listening | None = None) -> None:
         super().__init__(url)
