@@ -40,6 +40,7 @@ _TIMEOUT_S = 60.0
 _MAX_LINE_BYTES = 2 * envelope.MAX_PAYLOAD_BYTES
 _ERROR_CHARS = 600
 _DATABASE = "odm_package"
+_UNAUTHORIZED = 13  # a policy may refuse even this, or mean the database of a URI to come
 _PING = bytes(5) + bson.encode({"ping": 1, "$db": _DATABASE})
 
 
@@ -58,7 +59,7 @@ async def run(files: Mapping[str, bytes], bundle: Bundle, interpreter: Interpret
                     asyncio.timeout(_TIMEOUT_S),
                     _process(root, interpreter, variables) as it,
                 ):
-                    await _ping(it)
+                    await _ping(it, bundle)
                     report = await it.report()
             except TimeoutError as error:
                 raise BrokenBundle(f"it had not answered after {_TIMEOUT_S:.0f} s") from error
@@ -87,7 +88,7 @@ def _variables(root: Path, mongodb_uri: str, bundle: Bundle) -> dict[str, str]:
     return variables
 
 
-async def _ping(it: _Process) -> None:
+async def _ping(it: _Process, bundle: Bundle) -> None:
     described = (await it.invoke([DescribeItem()])).results[0]
     if not isinstance(described, MembersResult) or not described.members:
         raise BrokenBundle(f"it does not find MongoDB: {_told(described)}")
@@ -95,7 +96,8 @@ async def _ping(it: _Process) -> None:
     response = await it.invoke([item, item])
     for result in response.results:
         answer = bson.decode(result.reply.data) if isinstance(result, ReplyResult) else {}
-        if answer.get("ok") != 1:
+        refused = bundle.has_policy and answer.get("code") == _UNAUTHORIZED
+        if answer.get("ok") != 1 and not refused:
             raise BrokenBundle(f"it does not answer a ping: {_told(result)}")
     if response.function.release != own_version():
         raise BrokenBundle(f"it takes itself for release {response.function.release}")
@@ -148,7 +150,8 @@ class _Process:
         if not line.endswith(b"\n"):
             assert self._process.stderr is not None
             words = (await self._process.stderr.read()).decode(errors="replace").strip()
-            raise BrokenBundle(f"its handler does not run: {words[-_ERROR_CHARS:] or 'no word'}")
+            reason = words.rpartition("\n")[2][:_ERROR_CHARS]  # a traceback's last line
+            raise BrokenBundle(f"its handler does not run: {reason or 'it says nothing'}")
         return line
 
 

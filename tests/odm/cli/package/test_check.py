@@ -150,6 +150,23 @@ async def test_a_bundle_that_does_not_run_is_refused(
         await run(files, replace(bundle, bytecode={}), interpreter)
 
 
+@pytest.mark.parametrize("policy", [b'{"readOnly": true}', b'{"commands": {"deny": ["ping"]}}'])
+async def test_a_policy_that_refuses_a_ping_is_no_defect(
+    bundle: Bundle, interpreter: Interpreter, policy: bytes
+) -> None:
+    await run(
+        {**bundle.files, "policy.json": policy}, replace(bundle, has_policy=True), interpreter
+    )
+
+
+async def test_a_policy_that_the_function_does_not_understand_is_one(
+    bundle: Bundle, interpreter: Interpreter
+) -> None:
+    files = {**bundle.files, "policy.json": b'{"no": 1}'}
+    with pytest.raises(BrokenBundle, match=r"does not run: .*PolicyError: .*unknown field 'no'"):
+        await run(files, replace(bundle, has_policy=True), interpreter)
+
+
 async def test_bytecode_of_another_python_is_refused(
     bundle: Bundle, interpreter: Interpreter
 ) -> None:
