@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pymongo import MongoClient
 
+from transports.lambda_invoke.envelope import DescribeItem, encode_request
 from transports.lambda_invoke.function import lifecycle
 from transports.lambda_invoke.function.executor import Executor, NotCompleted
 from transports.lambda_invoke.function.settings import ConfigurationError, FunctionSettings
@@ -110,3 +113,31 @@ def test_another_word_is_refused() -> None:
     environment = {"ODM_PROXY_MONGODB_URI": "mongodb://h", "ODM_PROXY_CONNECT_AT_INIT": "no"}
     with pytest.raises(ConfigurationError, match="true or false, not 'no'"):
         FunctionSettings.from_environment(environment)
+
+
+@pytest.mark.parametrize(("waited_s", "renewed"), [(1.0, 0), (3600.0, 1)])
+def test_an_environment_provisioned_long_ago_does_not_trust_its_connection(
+    mongod_uri: str, monkeypatch: pytest.MonkeyPatch, waited_s: float, renewed: int
+) -> None:
+    monkeypatch.setenv("ODM_PROXY_MONGODB_URI", mongod_uri)
+    from transports.lambda_invoke.function import app
+
+    now = 0.0
+    proxy = app.Proxy(FunctionSettings(mongodb_uri=mongod_uri))
+    try:
+        monkeypatch.setattr(
+            proxy, "_pauses", lifecycle.Pauses(60.0, wall=lambda: now, monotonic=lambda: now)
+        )
+        renewals: list[None] = []
+        monkeypatch.setattr(proxy._executor, "renew_connections", lambda: renewals.append(None))
+        proxy.connect()
+        now = waited_s
+        context = SimpleNamespace(
+            aws_request_id="x",
+            invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:p",
+            get_remaining_time_in_millis=lambda: 3000,
+        )
+        proxy.handle(json.loads(encode_request([DescribeItem()])), context)
+        assert len(renewals) == renewed
+    finally:
+        proxy.close()
