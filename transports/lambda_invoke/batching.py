@@ -22,7 +22,15 @@ from typing import NamedTuple
 
 from transports.endpoint.backend import Request
 from transports.lambda_invoke.bodies import Body
-from transports.lambda_invoke.envelope import CommandItem, DeferredResult, Item, ReplyResult, Result
+from transports.lambda_invoke.envelope import (
+    CommandItem,
+    DeferredResult,
+    FailureResult,
+    Item,
+    Ran,
+    ReplyResult,
+    Result,
+)
 from transports.lambda_invoke.invoke_errors import InvokeError
 from transports.lambda_invoke.options import BatchOptions
 from transports.lambda_invoke.sharing import (
@@ -199,7 +207,13 @@ class Batching:
             return result
         self._loners.add(command)
         self.counters.deferred += 1
-        return (await self._exchange(items, command.request))[-1]
+        try:
+            again = (await self._exchange(items, command.request))[-1]
+        except InvokeError as error:
+            raise InvokeError(error.kind, error.message, _with_the_first(error.ran)) from error
+        if isinstance(again, FailureResult):
+            return replace(again, ran=_with_the_first(again.ran))
+        return again
 
     # -- collecting ------------------------------------------------------------------------------
 
@@ -388,6 +402,11 @@ class Batching:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _with_the_first(ran: Ran) -> Ran:
+    """Return what is known of a command of which there was an attempt before that may have run."""
+    return "unknown" if ran == "no" else ran
 
 
 def _fail(passenger: _Passenger, error: InvokeError) -> None:

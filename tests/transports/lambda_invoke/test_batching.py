@@ -15,7 +15,14 @@ from bson.binary import Binary
 from transports.endpoint.backend import Request
 from transports.lambda_invoke.batching import Batching
 from transports.lambda_invoke.bodies import Body
-from transports.lambda_invoke.envelope import CommandItem, DeferredResult, Item, ReplyResult, Result
+from transports.lambda_invoke.envelope import (
+    CommandItem,
+    DeferredResult,
+    FailureResult,
+    Item,
+    ReplyResult,
+    Result,
+)
 from transports.lambda_invoke.invoke_errors import InvokeError
 from transports.lambda_invoke.options import BatchOptions
 from transports.lambda_invoke.throttling import Throttling
@@ -194,6 +201,29 @@ async def test_one_that_was_cut_short_is_repeated_alone_as_it_was() -> None:
     assert function.sizes == [5, 1]
     assert function.invokes[1] == [{"find": "pages", "filter": {"_id": 3}, "$db": "cms"}]
     assert function.batching.counters.deferred == 1
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_repetition_that_did_not_run_does_not_deny_the_first_attempt(refused: bool) -> None:
+    function = Function()
+    cut = {"ok": 1.0, "n": 1, "writeConcernError": {"code": 50}}  # applied, not replicated in time
+
+    async def exchange(items: Sequence[Item], request: Request | None) -> Sequence[Result]:
+        if refused:
+            raise InvokeError("throttled", "too many", "no")
+        return [FailureResult(91, "ShutdownInProgress", "not reached", "no") for _ in items]
+
+    function.batching = Batching(
+        exchange, function.send, function.throttling, BatchOptions(wait_s=1.0)
+    )
+    function.answer = lambda item: ReplyResult(Body(bson.encode(cut)))
+    first, second = [
+        function.batching.run(request, CommandItem("h:1", Body(request.message)))
+        for request in (read(0), read(1))
+    ]
+    for outcome in await asyncio.gather(first, second, return_exceptions=True):
+        assert isinstance(outcome, InvokeError | FailureResult)
+        assert outcome.ran == "unknown"
 
 
 async def test_what_was_cut_short_travels_alone_from_then_on() -> None:
