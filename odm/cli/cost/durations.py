@@ -12,7 +12,7 @@ https://aws.amazon.com/lambda/pricing/.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from heapq import heapreplace
@@ -27,7 +27,7 @@ FAST_MS = 5.0
 _BATCHES = 1_000
 _STEPS = 400
 _TAIL = 1e-9
-_LONG_MS = 2_000.0
+_EXACT_MS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,17 @@ class Duration:
         """Return the mean of the largest of *count* such durations."""
         if not self._varies or count == 1:
             return self.mean_ms
-        # The mean of x over the density of the largest, by the trapezoidal rule over ±8 sigma.
+        return self._mean(lambda value_ms: value_ms, count)
+
+    def _mean(self, function: Callable[[float], float], largest_of: int) -> float:
+        """Return the mean of a function of the largest, by the trapezoidal rule over ±8 sigma."""
         width = 16 / _STEPS
         total = 0.0
         for step in range(_STEPS + 1):
             z = -8 + step * width
             density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-            total += math.exp(self.mu + self.sigma * z) * count * normal(z) ** (count - 1) * density
+            density *= largest_of * normal(z) ** (largest_of - 1)
+            total += function(math.exp(self.mu + self.sigma * z)) * density
         return total * width
 
     def mean_rounded_up(self, *, after_ms: float = 0.0, largest_of: int = 1) -> float:
@@ -84,16 +88,15 @@ class Duration:
         """
         if not self._varies:
             return float(math.ceil(round(after_ms + self.mean_ms, 9)))
-        mean = after_ms + self.mean_of_largest(largest_of)
-        if mean > _LONG_MS:  # the parts of a millisecond are evenly spread
-            return mean + 0.5
-        total, k = 0.0, 0
-        while True:
+        total = 0.0
+        for k in range(_EXACT_MS):
             longer = 1 - self.at_most(k - after_ms) ** largest_of
             total += longer
-            k += 1
-            if longer < _TAIL and k > mean:
+            if longer < _TAIL:
                 return total
+        # Of what is longer, the parts of a millisecond are evenly spread.
+        beyond = self._mean(lambda value_ms: max(after_ms + value_ms - _EXACT_MS, 0), largest_of)
+        return total + beyond + longer / 2
 
     def sample(self, random: Random) -> float:
         """Return one such duration, in ms."""

@@ -60,7 +60,9 @@ def test_rounding_up_by_hand() -> None:
     assert Duration(2.0).mean_rounded_up(after_ms=1.5) == 4
     assert Duration(0.1).mean_rounded_up(after_ms=0.2) == 1
     # Long ones gain half a millisecond.
-    assert Duration(5_000.0, 0.5).mean_rounded_up() == pytest.approx(5_000.5)
+    assert Duration(5_000.0, 0.5).mean_rounded_up() == pytest.approx(5_000.5, abs=0.05)
+    # However long the longest are.
+    assert Duration(900.0, 5.0).mean_rounded_up() == pytest.approx(900.5, abs=0.05)
 
 
 def test_durations_overlap_between_half_and_all_of_their_time() -> None:
