@@ -42,7 +42,8 @@ _DRIVER_SCHEMES = ("mongodb", "mongodb+srv", "motor+mongodb", "motor+mongodb+srv
 # https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions
 _BAD_DATABASE = re.compile(r'[/\\. "$*<>:|?\x00]')
 _WORD = re.compile(r"\S+")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{1,2}")
+# In prose, a bracket or a quotation mark may stand before it.
+_SCHEME = re.compile(r"[(\[<'\"]*[A-Za-z][A-Za-z0-9+.-]*:/{1,2}")
 # One host of a driver's URI; an unescaped password looks like no host.
 _HOST = re.compile(r"[^:@\[\]]+(:\d{1,5})?|\[[^\[\]@]+\](:\d{1,5})?")
 _SECRET_OPTION = re.compile(

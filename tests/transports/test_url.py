@@ -146,3 +146,8 @@ def test_no_password_survives_an_error(password: str) -> None:
         parse_url(f"mongodb://user:{password}@host/a$b?x=1")
 
     assert f":{password}@" not in str(caught.value)
+
+
+def test_redact_keeps_the_scheme_of_a_url_in_brackets() -> None:
+    assert redact("at h (mongodb+srv://user:hunter2@h/cms)") == "at h (mongodb+srv://***@h/cms)"
+    assert redact("(user:pa://hunter2@h)") == "***@h)"
