@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from odm.cli.doctor.facts import Facts, UriFacts
+from odm.cli.doctor.facts import Facts, Kind, UriFacts
 from odm.cli.doctor.rule import Change, Fix
 from transports.url import redact_url
 
@@ -32,23 +32,24 @@ _ENVIRONMENT = "--query Environment --output json"
 
 
 def aws_line(facts: Facts, command: str) -> str:
-    """Return ``aws lambda <command>`` for the URL's function, region, profile and endpoint.
+    """Return ``aws lambda <command>`` for the function that connects to MongoDB, where it is.
 
     Args:
         facts: what the URL says.
         command: the command and what stands after ``--function-name``.
     """
-    options = facts.options
-    assert options is not None, "a lambda:// URL has options"
+    function = facts.options.function if facts.options else facts.environment.lambda_function or ""
     words = command.split(" ", 2 if command.startswith("wait ") else 1)
     verb, rest = (words[:2], words[2:]) if words[0] == "wait" else (words[:1], words[1:])
-    words = ["aws", "lambda", *verb, "--function-name", shlex.quote(options.function), *rest]
+    words = ["aws", "lambda", *verb, "--function-name", shlex.quote(function), *rest]
     return " ".join(words) + _where(facts)
 
 
 def _where(facts: Facts) -> str:
     options = facts.options
-    assert options is not None, "a lambda:// URL has options"
+    if options is None:
+        region = facts.environment.region
+        return f" --region {shlex.quote(region)}" if region else ""
     given = {
         "--region": options.region,
         "--profile": options.profile,
@@ -65,11 +66,14 @@ def command(facts: Facts, text: str) -> Fix:
     return Fix(Change.COMMAND, line)
 
 
-def parameters(**values: object) -> tuple[Fix, Fix]:
+def parameters(facts: Facts, **values: object) -> tuple[Fix, ...]:
     """Return how parameters of ``deploy/template.yaml``, or of the Terraform module, are set.
 
-    A tuple is a list: the template's has commas, Terraform's is JSON.
+    A tuple is a list: the template's has commas, Terraform's is JSON. None for a function of the
+    application's own.
     """
+    if facts.kind is not Kind.LAMBDA:
+        return ()
     sam = " ".join(
         f"{name}={shlex.quote(','.join(value) if isinstance(value, tuple) else str(value))}"
         for name, value in values.items()
@@ -102,7 +106,7 @@ def configure(facts: Facts, option: str, value: object, template: str | None) ->
         template: the parameter of ``deploy/template.yaml``, None if it has none.
     """
     line = command(facts, f"update-function-configuration {option} {value}")
-    return (line, *parameters(**{template: value})) if template else (line,)
+    return (line, *parameters(facts, **{template: value})) if template else (line,)
 
 
 def set_variables(
@@ -118,7 +122,7 @@ def set_variables(
     value = f'"$({current} | jq -c {shlex.quote(" | ".join(steps))})"'
     line = command(facts, f"update-function-configuration --environment {value}")
     named = {PARAMETERS[name]: value for name, value in variables.items() if name in PARAMETERS}
-    return (line, *parameters(**named)) if named else (line,)
+    return (line, *parameters(facts, **named)) if named else (line,)
 
 
 def publish(facts: Facts) -> Fix | None:

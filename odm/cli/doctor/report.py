@@ -123,7 +123,8 @@ def _write_finding(console: Console, finding: Finding, width: int, *, fix: bool)
     if finding.status is Status.OK:
         return
     indent = " " * (_WIDTH + 4)
-    console.line(f"{indent}{finding.rule.title}. {finding.rule.why}")
+    console.line(f"{indent}rule: {finding.rule.title}")
+    console.line(f"{indent}why: {finding.rule.why}")
     console.line(f"{indent}source: {finding.rule.source}", style="dim")
     if fix:
         for each in finding.fixes:

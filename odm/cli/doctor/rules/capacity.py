@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from odm.cli.doctor.changes import command, configure, parameters
-from odm.cli.doctor.facts import Facts, Unseen, known
-from odm.cli.doctor.rule import Change, Fix, Verdict, ok, problem, rule, warning
+from odm.cli.doctor.facts import Facts, Kind, Unseen, known
+from odm.cli.doctor.rule import EVERY_KIND, Change, Fix, Verdict, ok, problem, rule, warning
 from odm.cli.doctor.rules import reading
 from odm.cli.doctor.rules.sources import (
     ATLAS,
@@ -22,12 +22,15 @@ _NEARLY = 0.8
 @rule(
     "reserved-concurrency",
     "Reserved concurrency is set: it is the ceiling of connections",
-    why="Only the DB proxy function connects; how many of its environments run at once decides "
-    "how many connections there can be.",
+    why="How many environments of the function that connects run at once decides how many "
+    "connections there can be.",
     source=WEBINY,
+    kinds=EVERY_KIND,
 )
 def _reserved_concurrency(facts: Facts) -> Verdict | None:
-    reserved = known(reading.function(facts).reserved)
+    if not reading.in_lambda(facts):
+        return None
+    reserved = reading.reserved(facts)
     fixes = _reserve(facts, DEFAULT_RESERVED)
     if reserved is None:
         return problem("none: connections have no ceiling but the account's", *fixes)
@@ -39,7 +42,7 @@ def _reserved_concurrency(facts: Facts) -> Verdict | None:
 def _reserve(facts: Facts, number: int) -> tuple[Fix, ...]:
     return (
         command(facts, f"put-function-concurrency --reserved-concurrent-executions {number}"),
-        *parameters(ReservedConcurrency=number),
+        *parameters(facts, ReservedConcurrency=number),
     )
 
 
@@ -50,11 +53,17 @@ def _reserve(facts: Facts, number: int) -> tuple[Fix, ...]:
     "its limit the server refuses everybody, and a new deployment of the function opens its "
     "connections while the old ones are still there.",
     source=ATLAS_LIMITS,
+    kinds=EVERY_KIND,
 )
 def _connection_ceiling(facts: Facts) -> Verdict | None:
-    function = reading.function(facts)
-    reserved = known(function.reserved)
-    concurrency = reserved if reserved is not None else known(function.account_concurrency)
+    if not reading.in_lambda(facts):
+        return None
+    reserved = reading.reserved(facts)
+    concurrency = reserved
+    if concurrency is None:
+        if facts.kind is Kind.DIRECT:
+            raise Unseen("without reserved concurrency there is no ceiling but the account's")
+        concurrency = known(reading.function(facts).account_concurrency)
     pool = reading.max_pool_size(facts)
     if pool == 0:
         return problem("maxPoolSize is 0: there is no ceiling")
@@ -103,13 +112,16 @@ def _limit(facts: Facts) -> tuple[int, int]:
     "near 48 MB do not fit; above 1,769 MB, one vCPU, one invocation at a time has no use for "
     "more.",
     source=ATLAS,
+    kinds=EVERY_KIND,
 )
 def _memory(facts: Facts) -> Verdict | None:
+    if not reading.in_lambda(facts):
+        return None
     size = int(reading.configuration(facts)["MemorySize"])
     fixes = configure(facts, "--memory-size", _MEMORY_MB, "MemorySize")
     if size < _MEMORY_MB:
         return warning(f"{size} MB", *fixes)
-    if size > _VCPU_MB:
+    if size > _VCPU_MB and facts.kind is Kind.LAMBDA:  # an application may have a use for it
         return warning(f"{size:,} MB, more than one vCPU", *fixes)
     return ok(f"{size} MB")
 

@@ -122,7 +122,7 @@ def _max_pool_size(facts: Facts) -> Verdict | None:
         return None
     given = reading.number_in_uri(facts, "maxPoolSize")
     if facts.kind is Kind.DIRECT:
-        size, default = given if given is not None else 100, given is None
+        size, default = reading.max_pool_size(facts), given is None
     else:
         size, default = reading.max_pool_size(facts), False
     saw = f"maxPoolSize is {size}" + (", the driver's default" if default else "")

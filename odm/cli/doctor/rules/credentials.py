@@ -20,6 +20,14 @@ from odm.cli.doctor.rules import reading
 from odm.cli.doctor.rules.sources import ATLAS, ATLAS_IAM, IAM_KEYS, LAMBDA_VARIABLES
 
 _IAM = "MONGODB-AWS"
+# The URIs have a rule of their own; the rest is the role's, which AWS Lambda sets.
+_JUDGED = (
+    "ODM_PROXY_MONGODB_URI",
+    "ODM_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
 _IAM_SINCE = (5, 0)
 _SECRET_NAME = re.compile(r"(?i)passw|secret|token|credential|private_?key|api_?key|access_?key")
 _REFERENCE_NAME = re.compile(r"(?i)(_arn|_name|_id|_path|_file|_ttl|_parameter|_url)$")
@@ -77,12 +85,15 @@ def _without_credentials(facts: Facts, uri: UriFacts) -> tuple[Fix, ...]:
     why="Credentials in a function's configuration are viewable by anyone who can access the "
     "AWS Lambda environment.",
     source=LAMBDA_VARIABLES,
+    kinds=EVERY_KIND,
 )
 def _credentials_in_environment(facts: Facts) -> Verdict | None:
+    if not reading.in_lambda(facts):
+        return None
     suspicious = sorted(
         name
         for name, value in reading.variables(facts).items()
-        if name != "ODM_PROXY_MONGODB_URI" and _holds_credentials(name, value)
+        if name not in _JUDGED and _holds_credentials(name, value)
     )
     if not suspicious:
         return ok("none, as far as names and values tell")

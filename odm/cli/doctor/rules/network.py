@@ -32,8 +32,11 @@ _SPELT = {
     why="Without a VPC the function's address changes, so that the cluster must accept every "
     "address (0.0.0.0/0).",
     source=ATLAS,
+    kinds=EVERY_KIND,
 )
 def _private_network(facts: Facts) -> Verdict | None:
+    if not reading.in_lambda(facts):
+        return None
     subnets = _subnet_ids(facts)
     if subnets:
         vpc = reading.configuration(facts)["VpcConfig"].get("VpcId") or "a VPC"
@@ -45,7 +48,9 @@ def _private_network(facts: Facts) -> Verdict | None:
             "update-function-configuration --vpc-config "
             "SubnetIds=<subnet>,<subnet>,SecurityGroupIds=<security-group>",
         ),
-        *parameters(SubnetIds=("<subnet>", "<subnet>"), SecurityGroupIds=("<security-group>",)),
+        *parameters(
+            facts, SubnetIds=("<subnet>", "<subnet>"), SecurityGroupIds=("<security-group>",)
+        ),
     )
 
 
@@ -59,8 +64,11 @@ def _subnet_ids(facts: Facts) -> list[str]:
     why="With one subnet the function cannot run while its availability zone fails, although the "
     "cluster's other members answer.",
     source=LAMBDA_VPC,
+    kinds=EVERY_KIND,
 )
 def _subnets(facts: Facts) -> Verdict | None:
+    if not reading.in_lambda(facts):
+        return None
     found = _subnet_ids(facts)
     if not found:
         return None
@@ -71,7 +79,7 @@ def _subnets(facts: Facts) -> Verdict | None:
                 facts,
                 f"update-function-configuration --vpc-config SubnetIds={found[0]},<subnet>",
             ),
-            *parameters(SubnetIds=(found[0], "<subnet>")),
+            *parameters(facts, SubnetIds=(found[0], "<subnet>")),
         )
     return ok(f"the function has {len(found)} subnets")
 
@@ -98,7 +106,7 @@ def _private_host(facts: Facts) -> Verdict | None:
     if not public and not unknown:
         where = "on this machine" if set(sorts.values()) == {LOCAL} else "private"
         return ok(f"{named}: {where}")
-    if facts.kind is Kind.LAMBDA and _subnet_ids(facts):
+    if reading.in_lambda(facts) and _subnet_ids(facts):
         raise Unseen(
             f"whether {named} is reached from the function's VPC by peering or through a NAT "
             "gateway cannot be seen from here: look at the subnets' routes"

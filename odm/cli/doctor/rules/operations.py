@@ -151,6 +151,8 @@ def _qualifier(facts: Facts) -> Verdict | None:
     options = facts.options
     assert options is not None, "a lambda:// URL has options"
     if options.qualifier in (None, "$LATEST"):
+        if options.is_local and _is_without_configuration(facts):
+            return ok("$LATEST, of a Lambda service of this machine")
         target = f"lambda://{options.function}:live"
         url = facts.url.redacted.replace(f"lambda://{facts.url.target}", target, 1)
         return warning(
@@ -173,6 +175,12 @@ def _qualifier(facts: Facts) -> Verdict | None:
     return ok(f"{options.qualifier}, version {alias['FunctionVersion']}")
 
 
+def _is_without_configuration(facts: Facts) -> bool:
+    """Whether the service only invokes, as a local Lambda does."""
+    function = facts.function
+    return not isinstance(function, Unseen) and isinstance(function.configuration, Unseen)
+
+
 @rule(
     "tracing",
     "The function is traced",
@@ -186,7 +194,7 @@ def _tracing(facts: Facts) -> Verdict | None:
     return warning(
         f"{mode}",
         command(facts, "update-function-configuration --tracing-config Mode=Active"),
-        *parameters(Tracing="Active"),
+        *parameters(facts, Tracing="Active"),
     )
 
 
@@ -210,7 +218,7 @@ def _log_retention(facts: Facts) -> Verdict | None:
             f"aws logs put-retention-policy --log-group-name {group} "
             f"--retention-in-days {_RETENTION_DAYS}",
         ),
-        *parameters(LogRetentionDays=_RETENTION_DAYS),
+        *parameters(facts, LogRetentionDays=_RETENTION_DAYS),
     )
 
 

@@ -23,6 +23,9 @@ PREFIX = "ODM_PROXY_"
 DEFAULTS = FunctionSettings(mongodb_uri="")
 """What the function does without a variable."""
 
+DRIVER_POOL_SIZE = 100
+"""PyMongo's own ``maxPoolSize``."""
+
 INVOKE_MARGIN_S = 5.0
 """What the transport waits beyond the function's own time-out (docs/lambda.md)."""
 
@@ -33,13 +36,27 @@ def function(facts: Facts) -> FunctionFacts:
 
 
 def configuration(facts: Facts) -> Mapping[str, Any]:
-    """Return the function's configuration."""
+    """Return the configuration of the function that connects to MongoDB.
+
+    That is the DB proxy function, or behind a direct URL the application itself.
+    """
+    if facts.kind is Kind.DIRECT:
+        return known(caller(facts).configuration)
     return known(function(facts).configuration)
 
 
 def variables(facts: Facts) -> Mapping[str, str]:
-    """Return the function's environment variables."""
+    """Return the environment variables of the function that connects to MongoDB."""
+    if facts.kind is Kind.DIRECT:
+        return known(facts.environment.variables)
     return known(function(facts).variables)
+
+
+def reserved(facts: Facts) -> int | None:
+    """Return the reserved concurrency of the function that connects to MongoDB."""
+    if facts.kind is Kind.DIRECT:
+        return known(caller(facts).reserved)
+    return known(function(facts).reserved)
 
 
 def server(facts: Facts) -> ServerFacts:
@@ -117,6 +134,8 @@ def unless_in_uri(facts: Facts) -> str:
 def max_pool_size(facts: Facts) -> int:
     """Return the most connections of one pool of the function; 0 is without limit."""
     given = number_in_uri(facts, "maxPoolSize")
+    if facts.kind is Kind.DIRECT:
+        return DRIVER_POOL_SIZE if given is None else given
     return setting(facts, "MAX_POOL_SIZE", DEFAULTS.max_pool_size) if given is None else given
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from odm.cli.doctor.changes import configure, set_variables, url_option
-from odm.cli.doctor.facts import Facts, Unseen, known
+from odm.cli.doctor.facts import Facts, Kind, Unseen, known
 from odm.cli.doctor.lifetimes import (
     MOTOR_END,
     RUNTIMES,
@@ -44,8 +44,11 @@ _RUNTIME = "python3.13"
     "The function's runtime is supported",
     why="A deprecated runtime gets no security fixes, and soon AWS refuses new code for it.",
     source=LAMBDA_RUNTIMES,
+    kinds=EVERY_KIND,
 )
 def _runtime(facts: Facts) -> Verdict | None:
+    if not reading.in_lambda(facts):
+        return None
     configuration = reading.configuration(facts)
     name = configuration.get("Runtime")
     if not name:
@@ -55,10 +58,12 @@ def _runtime(facts: Facts) -> Verdict | None:
     read_on = f"as of {RUNTIMES_READ_ON}"
     if end is not None and end <= facts.today:
         return problem(f"{name} is deprecated since {end} ({read_on})", *fixes)
-    if name not in SUPPORTED_RUNTIMES:
+    if name not in SUPPORTED_RUNTIMES and facts.kind is Kind.LAMBDA:
         return problem(f"{name}: the function is made for {', '.join(SUPPORTED_RUNTIMES)}", *fixes)
     if end is not None and end - facts.today < _SOON:
         return warning(f"{name} is deprecated from {end} on ({read_on})", *fixes)
+    if end is None:
+        raise Unseen(f"until when {name} is supported is not known here ({read_on})")
     return ok(f"{name}, until {end} ({read_on})")
 
 
@@ -236,8 +241,11 @@ def _cluster_region(facts: Facts) -> Verdict | None:
     why="The legacy global endpoint of AWS STS is in one region: farther away, and one more thing "
     "that can fail.",
     source=ATLAS,
+    kinds=EVERY_KIND,
 )
 def _regional_sts(facts: Facts) -> Verdict | None:
+    if not reading.in_lambda(facts):
+        return None
     value = reading.variables(facts).get("AWS_STS_REGIONAL_ENDPOINTS")
     if value == "regional":
         return ok("regional")

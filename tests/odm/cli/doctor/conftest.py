@@ -124,6 +124,32 @@ def good_direct(good_lambda: Facts) -> Facts:
 
 
 @pytest.fixture
+def good_application(good_direct: Facts) -> Facts:
+    """A Lambda function that connects directly: as it should, but for not using the proxy."""
+    uri = f"{URI}&maxIdleTimeMS=60000&maxPoolSize=4"
+    return dataclasses.replace(
+        good_direct,
+        url=parse_url(uri),
+        uri=uri_facts(uri, "the URL"),
+        environment=dataclasses.replace(
+            good_direct.environment,
+            lambda_function="api",
+            variables={"AWS_STS_REGIONAL_ENDPOINTS": "regional", "ODM_URL": URI},
+        ),
+        caller=CallerFacts(
+            name="api",
+            configuration={
+                "Runtime": "python3.13",
+                "Timeout": 30,
+                "MemorySize": 3008,
+                "VpcConfig": {"SubnetIds": ["subnet-1", "subnet-2"]},
+            },
+            reserved=20,
+        ),
+    )
+
+
+@pytest.fixture
 def plant() -> Plant:
     """Return facts with others in their places: ``plant(facts, {"function.reserved": None})``.
 

@@ -147,8 +147,8 @@ def test_other_variables_are_kept_and_quoting_survives_a_shell(good_lambda: Fact
     assert "aws lambda get-function-configuration --function-name db-proxy" in line.text
 
 
-def test_parameters_are_written_for_both_templates() -> None:
-    sam, terraform = parameters(SubnetIds=("a", "b"), MaxIdleTimeMs=60000)
+def test_parameters_are_written_for_both_templates(good_lambda: Facts) -> None:
+    sam, terraform = parameters(good_lambda, SubnetIds=("a", "b"), MaxIdleTimeMs=60000)
     assert sam.text.endswith("--parameter-overrides SubnetIds=a,b MaxIdleTimeMs=60000")
     assert terraform.text.endswith("""-var subnet_ids='["a", "b"]' -var max_idle_time_ms=60000""")
 

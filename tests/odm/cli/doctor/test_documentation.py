@@ -7,6 +7,7 @@ from pathlib import Path
 
 from odm.cli.doctor.changes import PARAMETERS, parameters
 from odm.cli.doctor.documentation import rewritten
+from odm.cli.doctor.facts import Facts
 from odm.cli.doctor.rules.catalogue import RULES
 
 ROOT = Path(__file__).parents[4]
@@ -44,12 +45,12 @@ def test_the_page_has_every_permission_that_is_asked_for() -> None:
     assert {permission for permission in asked if permission not in page} == set()
 
 
-def test_parameters_that_are_printed_exist_in_the_templates() -> None:
+def test_parameters_that_are_printed_exist_in_the_templates(good_lambda: Facts) -> None:
     rules = ROOT / "odm" / "cli" / "doctor" / "rules"
     source = "".join(path.read_text(encoding="utf-8") for path in rules.glob("*.py"))
     named = {
         *PARAMETERS.values(),
-        *re.findall(r"parameters\((\w+)=", source),
+        *re.findall(r"parameters\(facts, (\w+)=", source),
         *re.findall(r'configure\([^)]*"([A-Z]\w+)"\)', source),
         "SecurityGroupIds",
     }
@@ -59,6 +60,6 @@ def test_parameters_that_are_printed_exist_in_the_templates() -> None:
     assert named - declared == set()
     variables = (ROOT / "deploy" / "terraform" / "variables.tf").read_text(encoding="utf-8")
     for name in named:
-        [_, terraform] = parameters(**{name: 1})
+        [_, terraform] = parameters(good_lambda, **{name: 1})
         variable = re.findall(r"-var (\w+)=", terraform.text)
         assert [each for each in variable if f'variable "{each}"' not in variables] == []

@@ -333,6 +333,20 @@ DIRECT_FAULTS: list[tuple[str, dict[str, Any], Status, str]] = [
     ("iam-authentication", {"uri": CLUSTER.replace("://", "://me:pw@")}, WARNING, "SCRAM"),
 ]
 
+APPLICATION_FAULTS: list[tuple[str, dict[str, Any], Status, str]] = [
+    ("max-pool-size", {"uri": f"{CLUSTER}?{IAM}&maxIdleTimeMS=60000"}, WARNING, "100"),
+    ("reserved-concurrency", {"caller.reserved": None}, PROBLEM, "no ceiling"),
+    ("connection-ceiling", {"caller.reserved": 500}, PROBLEM, "2,500"),
+    ("memory", {"caller.configuration.MemorySize": 128}, WARNING, "128 MB"),
+    ("private-network", {"caller.configuration.VpcConfig": {}}, WARNING, "no VPC"),
+    ("subnets", {"caller.configuration.VpcConfig.SubnetIds": ["subnet-1"]}, WARNING, "one"),
+    ("credentials-in-environment", {"environment.variables.DB_PASSWORD": "pw"}, WARNING, "DB_"),
+    ("runtime", {"caller.configuration.Runtime": "python3.9"}, PROBLEM, "deprecated"),
+    ("runtime", {"caller.configuration.Runtime": "nodejs22.x"}, SKIPPED, "nodejs22.x"),
+    ("regional-sts", {"environment.variables.AWS_STS_REGIONAL_ENDPOINTS": ...}, WARNING, "not set"),
+    ("runtime", {"caller": Unseen("denied", "lambda:G")}, SKIPPED, "denied"),
+]
+
 # Rules that tell, and cannot be broken.
 ONLY_TOLD = {"sdk-retries", "caller-in-function"}
 
@@ -369,6 +383,27 @@ def test_a_fault_of_a_direct_url_is_found(
     finding = found(plant(good_direct, fault), rule)
     assert finding.status is status
     assert words in finding.saw
+
+
+@pytest.mark.parametrize(("rule", "fault", "status", "words"), APPLICATION_FAULTS)
+def test_a_fault_of_a_function_that_connects_directly_is_found(
+    rule: str,
+    fault: dict[str, Any],
+    status: Status,
+    words: str,
+    good_application: Facts,
+    plant: Plant,
+) -> None:
+    finding = found(plant(good_application, fault), rule)
+    assert finding.status is status
+    assert words in finding.saw
+    assert not any("sam deploy" in fix.text for fix in finding.fixes)  # it is not the template's
+    assert all("--function-name api" in fix.text for fix in finding.fixes if "aws " in fix.text)
+
+
+def test_a_function_that_connects_directly_is_sent_to_the_proxy(good_application: Facts) -> None:
+    wrong = [each for each in judge(RULES, good_application) if each.status != OK]
+    assert {each.rule.id for each in wrong} == {"direct-from-lambda"}
 
 
 def test_a_good_function_gives_no_alarm(good_lambda: Facts) -> None:
