@@ -66,13 +66,14 @@ def variables(parameters: dict[str, str]) -> dict[str, Any]:
     return given
 
 
-def plugins() -> Path | None:
-    """A filesystem mirror that holds the AWS provider."""
+def provider() -> Path | None:
+    """The directory of an AWS provider that lies in a filesystem mirror."""
     named = os.environ.get("ODM_TERRAFORM_PLUGINS")
-    places = [Path(named)] if named else []
+    mirrors = [Path(named)] if named else []
     for place in _PLACES:
-        places += [found.parents[2] for found in Path(place).glob(f"*/{_PROVIDER}")]
-    return next((place for place in places if (place / _PROVIDER).is_dir()), None)
+        mirrors += [found.parents[2] for found in Path(place).glob(f"*/{_PROVIDER}")]
+    found = [one for mirror in mirrors for one in sorted(mirror.glob(f"{_PROVIDER}/*/*"))]
+    return found[-1] if found else None
 
 
 class Terraform:
@@ -90,6 +91,19 @@ class Terraform:
     def is_there() -> bool:
         """Whether there is a Terraform."""
         return shutil.which("terraform") is not None
+
+    def initialise(self) -> str:
+        """Get modules and the AWS provider. Returns what went wrong, ``""`` if nothing did."""
+        if found := provider():
+            # Unlike a mirror, an override is not hashed: 700 MB, with every command.
+            overrides = f'dev_overrides {{\n"hashicorp/aws" = "{found}"\n}}'
+            configuration = self.directory / "terraform.rc"
+            configuration.write_text(f"provider_installation {{\n{overrides}\n}}\n")
+            self._environment["TF_CLI_CONFIG_FILE"] = str(configuration)
+            done = self.run("get", "-no-color")
+        else:
+            done = self.run("init", "-no-color", "-input=false")
+        return "" if done.returncode == 0 else done.stderr
 
     def write(self, module: Path, given: dict[str, Any]) -> None:
         """Make a root module of one call of *module*."""
@@ -111,20 +125,32 @@ class Terraform:
             check=False,
         )
 
-    def initialise(self) -> str:
-        """Get the AWS provider. Returns what went wrong, ``""`` if nothing did."""
-        mirror = plugins()
-        from_mirror = [f"-plugin-dir={mirror}"] if mirror else []
-        done = self.run("init", "-no-color", "-input=false", *from_mirror)
-        return "" if done.returncode == 0 else done.stderr
-
-    def show(self, *what: str) -> dict[str, Any]:
-        """The resources of the state, or of a saved plan, by address within the module."""
-        shown = json.loads(self.run("show", "-json", *what).stdout)
-        values = shown.get("planned_values") or shown["values"]
-        [module] = values["root_module"]["child_modules"]
+    def planned(self, plan: str) -> dict[str, Any]:
+        """The resources of a saved plan, by address within the module."""
+        shown = json.loads(self.run("show", "-json", plan).stdout)
+        [module] = shown["planned_values"]["root_module"]["child_modules"]
         return {
             one["address"].removeprefix("module.proxy."): one["values"]
             for one in module["resources"]
             if one["mode"] == "managed"
         }
+
+    def made(self) -> dict[str, Any]:
+        """The resources of the state, by address within the module."""
+        state = json.loads((self.directory / "terraform.tfstate").read_text())
+        return {
+            f"{one['type']}.{one['name']}{_index(instance)}": instance["attributes"]
+            for one in state["resources"]
+            if one["mode"] == "managed"
+            for instance in one["instances"]
+        }
+
+    def outputs(self) -> dict[str, Any]:
+        """The module's outputs."""
+        state = json.loads((self.directory / "terraform.tfstate").read_text())
+        made: dict[str, Any] = state["outputs"]["proxy"]["value"]
+        return made
+
+
+def _index(instance: dict[str, Any]) -> str:
+    return f"[{instance['index_key']}]" if "index_key" in instance else ""
