@@ -11,7 +11,6 @@ import pytest
 
 from odm.cli.failures import CommandFailed
 from odm.cli.package import own
-from odm.cli.package.archive import content_sha256
 
 ROOT = Path(__file__).parents[4]
 
@@ -79,18 +78,33 @@ print(transports.__file__, content_sha256(own_distribution().files))
 """
 
 
-def test_an_installed_wheel_gives_what_a_checkout_gives(installed: Path) -> None:
+@pytest.fixture
+def checkout(installed: Path, tmp_path: Path) -> Path:
+    """The same sources as a checkout has them."""
+    root = tmp_path / "checkout"
+    for name in ("odm", "transports"):
+        shutil.copytree(installed / name, root / name)
+    for name in ("pyproject.toml", "LICENSE"):
+        shutil.copy(ROOT / name, root / name)
+    return root
+
+
+def digest_of(packages: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", PRINT],
-        env={**os.environ, "PYTHONPATH": str(installed)},
-        cwd=installed.parent,
+        [sys.executable, "-B", "-c", PRINT],
+        env={**os.environ, "PYTHONPATH": str(packages)},
+        cwd=packages.parent,
         capture_output=True,
         text=True,
         check=True,
     )
     where, digest = done.stdout.split()
-    assert Path(where).is_relative_to(installed)
-    assert digest == content_sha256(own.own_distribution().files)
+    assert Path(where).is_relative_to(packages)
+    return digest
+
+
+def test_an_installed_wheel_gives_what_a_checkout_gives(installed: Path, checkout: Path) -> None:
+    assert digest_of(installed) == digest_of(checkout)
 
 
 def test_a_policy_is_put_where_its_variable_will_look_for_it() -> None:
