@@ -29,6 +29,9 @@ MONITORS = 1
 BASE64 = 4 / 3
 """What a byte of BSON becomes in an invoke's JSON payload."""
 
+CALLERS_ARCHITECTURE = "x86_64"
+"""What callers are taken to run on, if they are functions: the function's is its own matter."""
+
 ENDPOINT_ZONES = 2
 """In how many Availability Zones an interface endpoint is, so that one may fail."""
 
@@ -45,7 +48,7 @@ ASSUMPTIONS = (
     "measure with --log.",
     "The concurrency is that of the busiest hour. Arrivals are Poisson; bursts come on top of it.",
     "Provisioned concurrency is on all month; the free tier does not apply to such a function.",
-    "arm64 is taken to need the same time as x86_64.",
+    "arm64 is taken to need the same time as x86_64. Callers that are functions are on x86_64.",
     "Bytes between Availability Zones are billed on this side, once each way.",
 )
 
@@ -181,7 +184,7 @@ def estimate(
     billed_ms = _warm_billed_ms(workload, stream, batching=batching)
     memory_gb = workload.memory_mb / 1024
     gb_seconds = (invokes * billed_ms + cold_starts * math.ceil(start_ms)) / 1000 * memory_gb
-    on_provisioned = _share_on_provisioned(workload, load)
+    on_provisioned = _share_on_provisioned(workload, load, burst_invokes)
     usage = Usage(
         requests=invokes,
         gb_seconds=gb_seconds * (1 - on_provisioned),
@@ -209,7 +212,7 @@ def estimate(
         connections=connections,
         all_connections=connections + workload.reserved * MONITORS * (workload.servers - 1),
         latency_ms=workload.round_trip_ms + workload.duration_ms(1),
-        bill=_with_waiting(bill, prices, region, workload, waiting),
+        bill=_with_waiting(bill, prices, region, waiting),
         waiting_gb_seconds=waiting,
         cluster=smallest_cluster(prices.clusters, connections),
     )
@@ -235,7 +238,7 @@ def _direct(way: Way, prices: Prices, region: str) -> Estimate:
         connections=connections,
         all_connections=connections + workload.callers * MONITORS * (workload.servers - 1),
         latency_ms=command_ms,
-        bill=_with_waiting(bill, prices, region, workload, waiting),
+        bill=_with_waiting(bill, prices, region, waiting),
         waiting_gb_seconds=waiting,
         cluster=smallest_cluster(prices.clusters, connections),
     )
@@ -306,7 +309,7 @@ def _cold_starts(workload: Workload, at_one_time: int, invokes: float) -> float:
     return min(environments * MONTH_S / workload.environment_life_s, invokes)
 
 
-def _share_on_provisioned(workload: Workload, load: Concurrency) -> float:
+def _share_on_provisioned(workload: Workload, load: Concurrency, burst_invokes: int) -> float:
     """Return the share of the duration that runs on provisioned concurrency, hour by hour."""
     if not workload.provisioned:
         return 0.0
@@ -316,7 +319,11 @@ def _share_on_provisioned(workload: Workload, load: Concurrency) -> float:
         mean = load.mean * rate / peak if peak else 0.0
         total += mean
         on += _mean_within(mean, workload.provisioned)
-    return on / total if total else 1.0
+    if burst_invokes:
+        mean = burst_invokes / workload.burst_every_s * load.duration_ms / 1000
+        total += mean
+        on += mean * min(1.0, workload.provisioned / min(burst_invokes, workload.reserved))
+    return on / total
 
 
 def _mean_within(mean: float, ceiling: int) -> float:
@@ -359,11 +366,9 @@ def _waiting_gb_seconds(workload: Workload, wait_ms: float) -> float:
     return gathers * wait_ms / 1000 * workload.caller_memory_mb / 1024
 
 
-def _with_waiting(
-    bill: Bill, prices: Prices, region: str, workload: Workload, gb_seconds: float
-) -> Bill:
+def _with_waiting(bill: Bill, prices: Prices, region: str, gb_seconds: float) -> Bill:
     if not gb_seconds:
         return bill
-    price: Price | None = prices.get("duration", region, workload.architecture)
+    price: Price | None = prices.get("duration", region, CALLERS_ARCHITECTURE)
     usd = gb_seconds * price.usd if price else None
     return Bill((*bill.lines, Line("callers_waiting", gb_seconds, gb_seconds, price, usd)))

@@ -104,6 +104,9 @@ def test_callers_that_pay_while_they_wait_by_hand(prices: Prices) -> None:
     assert found["direct"].waiting_gb_seconds == pytest.approx(262.8e6 * 0.003)
     assert found["single"].waiting_gb_seconds == pytest.approx(262.8e6 * 0.0095)
     assert found["direct"].bill.usd == pytest.approx(788_400 * 0.0000166667)
+    # What the function runs on changes nothing for them.
+    waiting = [found[name].bill.of("callers_waiting") for name in ("batches", "arm64")]
+    assert waiting == pytest.approx([262.8e6 * 0.0095 * 0.0000166667] * 2)
 
 
 def test_data_on_its_way_by_hand(prices: Prices) -> None:
@@ -135,6 +138,15 @@ def test_provisioned_concurrency_by_hand(prices: Prices) -> None:
     assert share == pytest.approx(0.9727, abs=2e-3)
     # No free tier with provisioned concurrency: all requests are billed.
     assert each.bill.lines[0].billed == each.invokes
+
+
+def test_provisioned_concurrency_takes_its_part_of_a_burst(prices: Prices) -> None:
+    workload = replace(BY_HAND, rate=0, burst=1000, burst_every_s=60, provisioned=3)
+    each = estimates(workload, prices)["provisioned"]
+    # Three of the fifteen environments that a burst keeps busy.
+    on = {line.item: line.quantity for line in each.bill.lines}
+    share = on["provisioned_duration"] / (on["provisioned_duration"] + on["duration"])
+    assert share == pytest.approx(3 / 15)
 
 
 def test_snap_start_by_hand(prices: Prices) -> None:
