@@ -99,6 +99,8 @@ class ClientConnection(asyncio.Protocol):
             counters.refused += 1
             if not counters.refused & (counters.refused - 1):  # the 1st, 2nd, 4th, 8th, …
                 logger.warning("%d clients refused: too many connections", counters.refused)
+            if self._host.observer is not None:
+                self._host.observer.connection_refused(0, "too many connections")
             self._transport.abort()
             return
         counters.connections += 1

@@ -80,7 +80,10 @@ class Observer(Protocol):
         ...
 
     def connection_refused(self, connection_id: int, reason: str) -> None:
-        """Take note of a client that failed to authenticate, or that makes no sense."""
+        """Take note of a client that failed to authenticate, or that makes no sense.
+
+        One that was one too many has no connection, and the number 0.
+        """
         ...
 
     def connection_closed(self, connection_id: int) -> None:

@@ -246,6 +246,28 @@ async def test_who_opens_an_endpoint_may_limit_the_age_of_its_description(backen
         assert backend.describes > before
 
 
+async def test_a_client_too_many_is_told(endpoint: Endpoint, connect: Any, notes: Notes) -> None:
+    endpoint.max_clients = 1
+    await (await connect()).command({"ping": 1})
+    assert await (await connect()).is_closed()
+    assert notes.refused == ["too many connections"]
+    assert list(notes.opened) == [1]
+
+
+async def test_what_a_guard_refuses_is_not_carried_where_no_reply_is_expected(
+    backend: Any, connect: Any, endpoint: Endpoint
+) -> None:
+    class NoWrites:
+        def refuse(self, request: Request) -> bytes | None:
+            return bson.encode({"ok": 0.0}) if request.name == "insert" else None
+
+    endpoint.guard = NoWrites()
+    client = await connect()
+    client.send({"insert": "pages", "documents": [{}]}, flags=2)
+    assert await client.command({"ping": 1}) == {"ok": 1.0}  # the one reply
+    assert backend.names == ["ping"]
+
+
 async def test_a_guard_refuses_before_anything_is_carried(backend: Any, notes: Notes) -> None:
     class NoDrops:
         def refuse(self, request: Request) -> bytes | None:

@@ -22,6 +22,7 @@ from pymongo.errors import OperationFailure
 CLIENTS = Path(__file__).parent / "clients"
 DATABASE = "tunnel_clients"
 DUMPED = "tunnel_dumped"
+DUMPED_MB = int(os.environ.get("ODM_TEST_DUMP_MB", "24"))
 RAW = CodecOptions(document_class=RawBSONDocument)
 
 
@@ -210,14 +211,12 @@ def test_a_database_is_dumped_byte_for_byte_through_a_tunnel_that_only_reads(
     database = server[DUMPED]
     for number in range(6):
         kind = database[f"kind{number}"]
-        for start in range(0, 800, 100):
-            kind.insert_many(
-                {"_id": n, "number": number, "noise": os.urandom(20_000)}
-                for n in range(start, start + 100)
-            )
+        kind.insert_many(
+            {"_id": n, "number": number, "noise": os.urandom(20_000)} for n in range(DUMPED_MB * 8)
+        )
         kind.create_index("number")
     # A reply is larger than an invoke carries, and so is one document.
-    database.large.insert_many({"_id": n, "noise": os.urandom(15_000_000)} for n in range(2))
+    database.large.insert_one({"_id": 1, "noise": os.urandom(15_000_000)})
     directly = dump(server, DUMPED)
 
     with start_tunnel(lambda_url, "--read-only") as tunnel:
@@ -227,7 +226,7 @@ def test_a_database_is_dumped_byte_for_byte_through_a_tunnel_that_only_reads(
                 client[DUMPED].large.drop()
         closed = tunnel.end()[-1]
     assert refused.value.code == 13
-    assert closed["reply_bytes"] > 125_000_000
+    assert closed["reply_bytes"] > 15_000_000 + DUMPED_MB * 960_000
     assert closed["by_error"] == {"Unauthorized": 1}
 
 

@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import signal
-import stat
 import struct
 import subprocess
 import sys
@@ -204,20 +203,6 @@ def test_the_password_is_asked_for_on_a_terminal() -> None:
             process.terminate()
             os.close(parent)
     assert process.returncode == 130
-
-
-def test_a_password_file_that_others_can_read_is_told(watched: Any) -> None:
-    file = watched.directory / "password"
-    file.write_text("right")
-    file.chmod(stat.S_IRUSR | stat.S_IROTH)
-    watched.start(
-        *("tunnel", "fake:///cms", "--listen", "127.0.0.1:0"),
-        *("--user", "ann", "--password-file", str(file)),
-    )
-    assert f"chmod 600 {file}" in watched.wait_for("others can read")
-    watched.wait_for("answers there")
-    watched.signal(signal.SIGINT)
-    assert watched.finish().code == 130
 
 
 def test_a_tunnel_that_only_reads_refuses_as_a_server_does(watched: Any) -> None:
