@@ -12,6 +12,7 @@ docs/lambda.md.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -178,7 +179,7 @@ def estimate(
     load = _load(workload, batching=batching, target=target)
     stream = _stream(workload, batching=batching)
     invokes = sum(per_s for per_s, _ in stream) * MONTH_S
-    burst_invokes = _burst_invokes(workload, batching=batching)
+    burst_invokes = len(workload.invokes_of_burst(batching=batching))
     cold_starts = _cold_starts(workload, max(load.p99, burst_invokes), invokes)
     start_ms = workload.restore_ms if workload.snap_start else workload.init_ms
     billed_ms = _warm_billed_ms(workload, stream, batching=batching)
@@ -268,12 +269,8 @@ def _stream(workload: Workload, *, batching: bool) -> list[tuple[float, int]]:
     sizes = _sizes(workload, batching=batching)
     per_s = workload.rate / _commands_per_invoke(workload, batching=batching)
     stream = [(per_s / len(sizes), size) for size in sizes]
-    if workload.burst:
-        each = math.ceil(workload.burst / workload.callers)
-        alone = replace(workload, gather=each)
-        of_burst = alone.invokes_of_gather(batching=batching)
-        bursts_per_s = workload.burst / each / workload.burst_every_s
-        stream += [(bursts_per_s, size) for size in of_burst]
+    sizes_of_burst = Counter(workload.invokes_of_burst(batching=batching))
+    stream += [(count / workload.burst_every_s, size) for size, count in sizes_of_burst.items()]
     return stream
 
 
@@ -331,17 +328,6 @@ def _mean_within(mean: float, ceiling: int) -> float:
     within = sum(count * poisson(mean, count) for count in range(ceiling))
     above = 1 - sum(poisson(mean, count) for count in range(ceiling))
     return within + ceiling * max(above, 0.0)
-
-
-def _burst_invokes(workload: Workload, *, batching: bool) -> int:
-    """Return how many invokes a burst makes at once, spread over all callers."""
-    if not workload.burst:
-        return 0
-    if not batching:
-        return workload.burst
-    each = math.ceil(workload.burst / workload.callers)
-    callers = math.ceil(workload.burst / each)
-    return callers * len(replace(workload, gather=each).invokes_of_gather(batching=True))
 
 
 def _transfers(workload: Workload) -> dict[str, float]:

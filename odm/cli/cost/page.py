@@ -175,13 +175,21 @@ def _simulations(plan: Plan) -> Iterable[str]:
     connections: dict[str, Curve] = {}
     for name, each in done.items():
         connections[plan.estimates[name].way.title] = [
-            (sample.second, float(sample.connections)) for sample in each.samples
+            (sample.second, float(sample.connections))
+            for sample in each.samples
+            if sample.connections
         ]
     direct = plan.estimates["direct"].connections
     last = max(sample.second for each in done.values() for sample in each.samples)
     connections["no proxy"] = [(0.0, float(direct)), (last, float(direct))]
     yield "<h3>Connections at a server</h3>"
-    yield curves("connections", connections, [*connections], labels=("seconds", "connections"))
+    yield curves(
+        "connections",
+        connections,
+        [*connections],
+        labels=("seconds", "connections"),
+        log=(False, True),
+    )
 
 
 def _simulated(title: str, outcome: Outcome) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class Workload:
     Attributes:
         rate: commands per second, as a mean over the day, without bursts.
         profile: the weight of each hour of the day.
-        burst: commands that all come at once, on top.
+        burst: commands that all come at once, on top, spread evenly over the callers.
         burst_every_s: how often.
         gather: how many commands a caller sends at once (``asyncio.gather``, a page).
         callers: instances of the application that run at one time.
@@ -119,8 +119,9 @@ class Workload:
     def __post_init__(self) -> None:
         for name in ("server_ms", "network_ms", "overhead_ms", "round_trip_ms", "init_ms"):
             _between(self, name, 0, _LARGEST_DELAY_MS)
-        for name in ("bytes_in", "bytes_out", "burst", "caller_memory_mb", "provisioned"):
+        for name in ("bytes_in", "bytes_out", "caller_memory_mb", "provisioned"):
             _between(self, name, 0, 1e12)
+        _between(self, "burst", 0, 1_000_000)
         for name in ("gather", "callers", "caller_pool", "reserved", "pool", "servers"):
             _between(self, name, 1, 1_000_000)
         _between(self, "rate", 0, 1e9)
@@ -196,10 +197,15 @@ class Workload:
 
         What comes in one turn of the caller's event loop goes together.
         """
+        return _batches(self.gather) if batching else [1] * self.gather
+
+    def invokes_of_burst(self, *, batching: bool) -> list[int]:
+        """Return how many commands each invoke of one burst carries, over all callers."""
         if not batching:
-            return [1] * self.gather
-        full, rest = divmod(self.gather, MAX_BATCH)
-        return [MAX_BATCH] * full + [rest] * (rest > 0)
+            return [1] * self.burst
+        each, more = divmod(self.burst, self.callers)
+        fewer = self.callers - more if each else 0
+        return _batches(each) * fewer + _batches(each + 1) * more
 
     def duration_ms(self, size: int) -> float:
         """Return how long an invocation of *size* commands takes in the function, on average."""
@@ -213,6 +219,12 @@ class Workload:
     def document(self) -> dict[str, Any]:
         """Return it for JSON; the same keys are read from a file."""
         return asdict(self) | {"profile": list(self.profile)}
+
+
+def _batches(commands: int) -> list[int]:
+    """Return the batches that so many commands of one caller make, all at once."""
+    full, rest = divmod(commands, MAX_BATCH)
+    return [MAX_BATCH] * full + [rest] * (rest > 0)
 
 
 def _between(workload: Workload, name: str, low: float, high: float) -> None:

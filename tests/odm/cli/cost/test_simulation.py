@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from odm.cli.cost.concurrency import erlang_b, poisson_quantile, turned_away
+from odm.cli.cost.estimate import estimate, ways
+from odm.cli.cost.prices import load_prices
 from odm.cli.cost.simulation import Outcome, Settings, Simulation
-from odm.cli.cost.workload import MAX_BATCH, Workload
+from odm.cli.cost.workload import MAX_BATCH, MONTH_S, Workload
 
 
 def simulated(workload: Workload, **settings: Any) -> Outcome:
@@ -251,3 +253,27 @@ def test_the_function_is_sampled_over_time() -> None:
     assert seconds == sorted(seconds)
     assert 200 <= len(seconds) <= 260
     assert max(sample.connections for sample in outcome.samples) <= outcome.peak_connections
+
+
+@pytest.mark.parametrize("batching", [True, False])
+@pytest.mark.parametrize("gather", [1, 3, 20])
+def test_the_estimate_and_the_simulation_agree(gather: int, batching: bool) -> None:
+    workload = Workload(
+        rate=150,
+        gather=gather,
+        callers=50_000,
+        burst=400,
+        burst_every_s=10,
+        reserved=1000,
+        init_ms=0,
+        cold_start_share=0,
+    )
+    [way] = [each for each in ways(workload) if each.name == ("batches" if batching else "single")]
+    estimated = estimate(way, load_prices(), "us-east-1")
+    outcome = simulated(workload, seconds=200, batching=batching, rate_limit=False)
+    assert outcome.throttles == 0
+    per_s = outcome.invokes / 200
+    gathers = 150 * 200 / gather
+    assert per_s == pytest.approx(estimated.invokes / MONTH_S, rel=4 / math.sqrt(gathers))
+    assert outcome.billed_ms / outcome.invokes == pytest.approx(estimated.billed_ms, rel=0.03)
+    assert outcome.commands_per_invoke == pytest.approx(estimated.commands_per_invoke, rel=0.1)

@@ -101,6 +101,15 @@ def test_bursts_are_a_number_and_a_time() -> None:
             parse_burst(wrong)
 
 
+def test_a_burst_is_spread_evenly_over_the_callers() -> None:
+    workload = Workload(burst=7, callers=3)
+    assert sorted(workload.invokes_of_burst(batching=True)) == [2, 2, 3]
+    assert workload.invokes_of_burst(batching=False) == [1] * 7
+    assert Workload(burst=2, callers=3).invokes_of_burst(batching=True) == [1, 1]
+    assert Workload(burst=250, callers=1).invokes_of_burst(batching=True) == [100, 100, 50]
+    assert Workload(burst=0).invokes_of_burst(batching=True) == []
+
+
 def test_the_mean_over_the_day_is_the_rate() -> None:
     workload = Workload(rate=10, profile=PROFILES["office"])
     assert sum(workload.hourly_rates) / 24 == pytest.approx(10)
