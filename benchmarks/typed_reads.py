@@ -1,13 +1,15 @@
 """Typed documents: the raw driver, Beanie and this project, on a private server of this machine.
 
-    python -m benchmarks.typed_reads [--rounds 25] [--cpu] [--json FILE] [--memory]
+    python -m benchmarks.typed_reads [--rounds 25] [--cpu] [--only TEXT] [--json FILE] [--memory]
 
 Each round runs every contender of a case once, in turn, so that whatever else the machine does
-falls on all; the table shows medians, the spread between the quartiles, and ratios. *floor* is the
-least that can be done: the driver's own call, pydantic's validation of what it returns, and for
-writes Beanie's dump of what is sent. ``--cpu`` counts what this process has computed instead of
-the time that went by: for a machine that does other things too. ``--memory`` instead
-streams 10,000 and 200,000 documents, a process each, and shows the most memory it has taken.
+falls on all; the table shows medians, the spread between the quartiles, and ratios. *floor* is what
+one would write without any of this: a client of the driver's own, one call of it, pydantic's
+``model_validate`` of what it returns, and for writes a plain model, made and dumped by pydantic.
+``--cpu`` counts what this process has computed instead of the time that went by: for a machine
+that does other things too. ``--only TEXT`` runs the cases whose name has the text in it.
+``--memory`` instead streams 10,000 and 200,000 documents, a process each, and shows the most memory
+it has taken.
 """
 
 from __future__ import annotations
@@ -29,10 +31,9 @@ from typing import Any
 
 import beanie
 import bson
-from beanie.odm.utils.dump import get_dict
 from bson import ObjectId
 from pydantic import BaseModel, Field
-from pymongo import ReturnDocument
+from pymongo import AsyncMongoClient, ReturnDocument
 
 from odm import Document, PydanticObjectId, Repository, connect
 
@@ -122,8 +123,9 @@ async def _drain(found: Any) -> None:
         pass
 
 
-def _lists(repository: Repository[Article], raws: list[dict[str, Any]]) -> list[Case]:
-    collection = repository.collection
+def _lists(
+    collection: Any, repository: Repository[Article], raws: list[dict[str, Any]]
+) -> list[Case]:
     validate = PlainArticle.model_validate
     encoded = b"".join(map(bson.encode, raws))
 
@@ -187,8 +189,10 @@ def _lists(repository: Repository[Article], raws: list[dict[str, Any]]) -> list[
     ]
 
 
-def _points(repository: Repository[Article], id: Any, theirs: BeanieArticle) -> list[Case]:
-    collection = repository.collection
+def _points(
+    collection: Any, repository: Repository[Article], id: Any, theirs: BeanieArticle
+) -> list[Case]:
+    plain = PlainArticle.model_validate(theirs.model_dump(by_alias=True))
     ours = Article.model_validate(theirs.model_dump(by_alias=True))
     validate = PlainArticle.model_validate
     change = {"$inc": {"views": 1}}
@@ -200,12 +204,12 @@ def _points(repository: Repository[Article], id: Any, theirs: BeanieArticle) -> 
         return validate(await collection.find_one({"_id": id}))
 
     async def add() -> Any:
-        return await collection.insert_one(get_dict(new(Article), to_db=True))
+        return await collection.insert_one(new(ArticleFields).model_dump())
 
-    async def written(update: dict[str, Any]) -> Any:
+    async def written(update: dict[str, Any], *, upsert: bool = False) -> Any:
         return validate(
             await collection.find_one_and_update(
-                {"_id": id}, update, upsert=True, return_document=ReturnDocument.AFTER
+                {"_id": id}, update, upsert=upsert, return_document=ReturnDocument.AFTER
             )
         )
 
@@ -272,7 +276,7 @@ def _points(repository: Repository[Article], id: Any, theirs: BeanieArticle) -> 
         ),
         (
             "save",
-            lambda: written({"$set": get_dict(ours, to_db=True)}),
+            lambda: written({"$set": plain.model_dump(by_alias=True)}, upsert=True),
             theirs.save,
             lambda: repository.save(ours),
         ),
@@ -309,21 +313,35 @@ def _summary(samples: list[float]) -> dict[str, float]:
     return {"median_ms": median, "low_ms": low, "high_ms": high}
 
 
-async def _measure(rounds: int, clock: Clock) -> list[dict[str, Any]]:
+async def _measure(rounds: int, clock: Clock, only: str) -> list[dict[str, Any]]:
     async with connect("embedded:///bench", models=[BeanieArticle, Article]) as db:
         repository = db.repository(Article)
         raws = [_content(n) for n in range(DOCUMENTS)]
         await repository.collection.insert_many(raws)
-        theirs = await BeanieArticle.get(raws[77]["_id"])
+        id = raws[77]["_id"]
+        theirs = await BeanieArticle.get(id)
         assert theirs is not None
-        # The points last: they write.
-        cases = [*_lists(repository, raws), *_points(repository, raws[77]["_id"], theirs)]
-        rows = []
-        for number, case in enumerate(cases, 1):
-            print(f"\r{number}/{len(cases)} {case.name:50}", end="", file=sys.stderr, flush=True)
-            rows.append(await _measured(case, rounds, clock))
-        print(file=sys.stderr)
-        return rows
+        async with _drivers_own(db.client) as client:
+            collection = client[db.database.name]["articles"]
+            # The points last: they write.
+            lists = _lists(collection, repository, raws)
+            cases = [*lists, *_points(collection, repository, id, theirs)]
+            cases = [case for case in cases if only in case.name]
+            rows = []
+            for number, case in enumerate(cases, 1):
+                shown = f"\r{number}/{len(cases)} {case.name:50}"
+                print(shown, end="", file=sys.stderr, flush=True)
+                rows.append(await _measured(case, rounds, clock))
+            print(file=sys.stderr)
+            return rows
+
+
+def _drivers_own(client: Any) -> AsyncMongoClient[Any]:
+    """Return another client of the same server, as the driver makes it."""
+    ((host, port),) = client.nodes
+    topology = client.topology_description
+    address = host if port is None else f"{host}:{port}"
+    return AsyncMongoClient(address, replicaSet=topology.replica_set_name)
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
@@ -378,6 +396,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Typed reads, side by side.")
     parser.add_argument("--rounds", type=int, default=25, help="samples of each case and contender")
     parser.add_argument("--cpu", action="store_true", help="count computing, not waiting")
+    parser.add_argument("--only", default="", metavar="TEXT", help="of cases named so")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     parser.add_argument("--memory", action="store_true", help="what streaming takes, instead")
     parser.add_argument("--stream", type=int, help=argparse.SUPPRESS)
@@ -396,7 +415,11 @@ def main() -> None:
             )
     else:
         rows = asyncio.run(
-            _measure(arguments.rounds, time.thread_time if arguments.cpu else time.perf_counter)
+            _measure(
+                arguments.rounds,
+                time.thread_time if arguments.cpu else time.perf_counter,
+                arguments.only,
+            )
         )
         _show(rows)
     if arguments.json:
