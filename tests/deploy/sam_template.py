@@ -157,3 +157,7 @@ class Evaluation:
         if name in self.parameters:
             return self.parameters[name]
         return PSEUDO.get(name, f"<{name}>")
+
+
+if __name__ == "__main__":  # scripts/lint-deploy
+    print(json.dumps(transform({"MongodbUri": "mongodb+srv://cluster0.example.net/cms"}), indent=2))
