@@ -120,8 +120,7 @@ def tunnel_command(
     needs none. With --user, it is yours, and is not repeated.
 
     Examples:
-    odm tunnel 'lambda://db-proxy:live/cms?region=eu-central-1'
-    and then: mongosh '<the address that it wrote>'
+    odm tunnel 'lambda://db-proxy:live/cms?region=eu-central-1', and mongosh '<what it wrote>'
 
     odm tunnel 'lambda://db-proxy:live/cms' --read-only --user ann --listen 127.0.0.1:27100
     """

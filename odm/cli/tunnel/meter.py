@@ -111,6 +111,7 @@ class Meter:
         self._started = clock()
         self._connections: dict[int, _Connection] = {}
         self._clients: dict[Who, Tally] = {}
+        self._open: Counter[Who] = Counter()
         self.commands: dict[str, Tally] = {}
         self.total = self._tally()
         self.failures: Counter[ReplyFailure] = Counter()
@@ -137,20 +138,23 @@ class Meter:
         if connection is None:
             return None
         new = Who(app_name or driver or "unnamed", driver, connection.origin)
-        first = all(other.who != new for other in self._connections.values())
         connection.who = new
+        self._open[new] += 1
         self._clients.setdefault(new, self._tally())
         if len(self.seen) < MAX_NAMES:
             self.seen.add(new)
-        return new if first else None
+        return new if self._open[new] == 1 else None
 
     def closed(self, connection_id: int) -> Who | None:
         """Count the end of a connection; return the client if this was its last one."""
         connection = self._connections.pop(connection_id, None)
         who = connection.who if connection is not None else None
-        if who is None or any(other.who == who for other in self._connections.values()):
+        if who is None:
             return None
-        self._clients.pop(who, None)
+        self._open[who] -= 1
+        if self._open[who]:
+            return None
+        del self._open[who], self._clients[who]
         return who
 
     def turned_away(self, connection_id: int, reason: str) -> str:
@@ -196,8 +200,7 @@ class Meter:
 
     def clients(self) -> list[tuple[Who, int, Tally]]:
         """Return who is connected now, over how many connections, and what they did."""
-        open_now = Counter(c.who for c in self._connections.values() if c.who is not None)
-        return [(who, open_now[who], tally) for who, tally in self._clients.items()]
+        return [(who, self._open[who], tally) for who, tally in self._clients.items()]
 
     def by_count(self) -> list[tuple[str, Tally]]:
         """Return the commands' names and tallies, the most frequent first."""
