@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from odm.cli import lifecycle
 from odm.cli.console import Console
+from odm.cli.doctor.examination import Examination
 from odm.cli.failures import CommandFailed, ExitCode, describe, exit_code
 from odm.cli.options import JsonOption, QuietOption, UrlArgument
-from transports.url import TransportURL, parse_url
+from transports.url import parse_url
 
 
 def _list_rules(wanted: bool) -> None:
@@ -43,6 +45,15 @@ def doctor_command(
             metavar="FUNCTION",
             help="The Lambda function that the application is: its environment and time-out "
             "are looked at, not this process's.",
+        ),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--code",
+            metavar="PATH",
+            help="The application's source: handlers that make a client in each invocation are "
+            "found in it.",
         ),
     ] = None,
     connection_limit: Annotated[
@@ -87,20 +98,19 @@ def doctor_command(
     """
     console = Console(json_output=json_output, quiet=quiet)
     parsed = parse_url(url)
+    what = Examination(
+        url=parsed,
+        environment=os.environ,
+        caller=caller,
+        connect=not no_connect,
+        timeout_s=timeout,
+        connection_limit=connection_limit,
+        read_uri=read_uri,
+        code=source,
+        today=datetime.datetime.now(datetime.UTC).date(),
+    )
     try:
-        code = lifecycle.run(
-            _doctor(
-                parsed,
-                console,
-                fix=fix,
-                strict=strict,
-                connect=not no_connect,
-                caller=caller,
-                connection_limit=connection_limit,
-                read_uri=read_uri,
-                timeout_s=timeout,
-            )
-        )
+        code = lifecycle.run(_doctor(what, console, fix=fix, strict=strict))
     except Exception as error:
         if not json_output or exit_code(error) is None:
             raise
@@ -111,45 +121,22 @@ def doctor_command(
         raise typer.Exit(code)
 
 
-async def _doctor(
-    url: TransportURL,
-    console: Console,
-    *,
-    fix: bool,
-    strict: bool,
-    connect: bool,
-    caller: str | None,
-    connection_limit: int | None,
-    read_uri: bool,
-    timeout_s: float,
-) -> ExitCode:
+async def _doctor(what: Examination, console: Console, *, fix: bool, strict: bool) -> ExitCode:
     from odm.cli.doctor.facts import Kind
     from odm.cli.doctor.inspect_url import kind_of
 
+    url = what.url
     if kind_of(url) is Kind.LOCAL:
-        said = f"{url.redacted} is of this machine alone: there is little to inspect"
-        console.line(said)
+        console.line(f"{url.redacted} is of this machine alone: there is little to inspect")
         console.document({"ok": True, "exit_code": 0, "url": url.redacted, "findings": []})
         return ExitCode.OK
 
     from odm.cli.doctor import report
-    from odm.cli.doctor.examine import Examination, examine
+    from odm.cli.doctor.examine import examine
     from odm.cli.doctor.rule import judge
     from odm.cli.doctor.rules.catalogue import RULES
 
-    facts = await examine(
-        Examination(
-            url=url,
-            environment=os.environ,
-            caller=caller,
-            connect=connect,
-            timeout_s=timeout_s,
-            connection_limit=connection_limit,
-            read_uri=read_uri,
-            today=datetime.datetime.now(datetime.UTC).date(),
-        ),
-        lambda what: console.note(f"looking at {what}"),
-    )
+    facts = await examine(what, lambda step: console.note(f"looking at {step}"))
     findings = judge(RULES, facts)
     code = report.exit_code(facts, findings, strict=strict)
     console.document(report.document(facts, findings, code))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from odm.cli.doctor.aws import Aws
+from odm.cli.doctor.examination import Examination
 from odm.cli.doctor.facts import (
     CallerFacts,
     EnvironmentFacts,
@@ -19,6 +18,7 @@ from odm.cli.doctor.facts import (
     Unseen,
     UriFacts,
 )
+from odm.cli.doctor.inspect_code import clients_made_again
 from odm.cli.doctor.inspect_environment import environment_facts
 from odm.cli.doctor.inspect_function import caller_facts, function_facts
 from odm.cli.doctor.inspect_server import addresses_of, server_facts
@@ -27,31 +27,6 @@ from transports.lambda_invoke.options import LambdaOptions
 from transports.url import TransportURL
 
 Told = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examination:
-    """What is to be examined.
-
-    Attributes:
-        url: the URL.
-        environment: of this process.
-        caller: the Lambda function that the application is; None for this process.
-        connect: whether to open the URL and look names up, or to ask AWS alone.
-        timeout_s: seconds for opening the URL.
-        connection_limit: connections that one server accepts, if that is known.
-        read_uri: whether to read a URI that the function has from a secret or a parameter.
-        today: the day for ends of life.
-    """
-
-    url: TransportURL
-    environment: Mapping[str, str]
-    caller: str | None = None
-    connect: bool = True
-    timeout_s: float = 35.0
-    connection_limit: int | None = None
-    read_uri: bool = False
-    today: datetime.date
 
 
 async def examine(what: Examination, told: Told) -> Facts:
@@ -82,6 +57,7 @@ async def examine(what: Examination, told: Told) -> Facts:
         if isinstance(uri, Unseen)
         else await addresses_of(uri, told, look_up=what.connect),
         today=what.today,
+        clients_made_again=None if what.code is None else clients_made_again(what.code),
         connection_limit=what.connection_limit,
     )
 

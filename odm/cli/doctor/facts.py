@@ -211,6 +211,7 @@ class Facts:
         options: of a ``lambda://`` URL.
         today: the day of the examination, for ends of life.
         connection_limit: connections that one server accepts, if the user said so.
+        clients_made_again: places in the application's source, None where it was not looked at.
         addresses: hosts of `uri` and where they are: ``local``, ``private`` or ``public``.
     """
 
@@ -224,4 +225,5 @@ class Facts:
     server: ServerFacts | Unseen
     addresses: Mapping[str, str] | Unseen = field(default_factory=dict)
     today: datetime.date
+    clients_made_again: tuple[str, ...] | Unseen | None = None
     connection_limit: int | None = None

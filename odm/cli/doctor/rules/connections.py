@@ -46,13 +46,17 @@ def _client_reuse(facts: Facts) -> Verdict | None:
         "db = connect(models=[…]) at the module's level, and @odm.lambda_handler(db) on the "
         f"handler ({DOCS_CALLERS})",
     )
+    if facts.clients_made_again is not None:
+        places = known(facts.clients_made_again)
+        if places:
+            return problem(f"made anew in each invocation: {'; '.join(places)}", fix)
+        return ok("no handler in the source makes a client")
     if facts.kind is Kind.LAMBDA and _is_ours(facts):
         return ok("the function is ours: its handler's module makes one client and keeps it")
     churn = _churn_per_minute(facts)
     if churn is None:
         raise Unseen(
-            "where the application makes its client stands in its code, which is not looked at: "
-            "see that it is made once, at the module's level"
+            "where the application makes its client stands in its code: name it with --code PATH"
         )
     if churn > _CHURN_PER_MINUTE:
         return warning(

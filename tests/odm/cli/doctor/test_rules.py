@@ -330,6 +330,9 @@ DIRECT_FAULTS: list[tuple[str, dict[str, Any], Status, str]] = [
     ("tls", {"uri": "mongodb://db.example.com/cms"}, PROBLEM, "no TLS"),
     ("client-reuse", {"server.status.connections.totalCreated": 1_000_000}, WARNING, "reused"),
     ("client-reuse", {"server": Unseen("--no-connect")}, SKIPPED, "code"),
+    ("client-reuse", {"clients_made_again": ("app.py:3: MongoClient",)}, PROBLEM, "app.py:3"),
+    ("client-reuse", {"clients_made_again": Unseen("there is no 'x'")}, SKIPPED, "no 'x'"),
+    ("client-reuse", {"clients_made_again": ()}, OK, "no handler"),
     ("iam-authentication", {"uri": CLUSTER.replace("://", "://me:pw@")}, WARNING, "SCRAM"),
 ]
 
