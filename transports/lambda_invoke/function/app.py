@@ -66,16 +66,17 @@ from transports.lambda_invoke.function.lifecycle import (
     close_at_shutdown,
     connect_ahead,
     is_for_a_snapshot,
+    process_start,
 )
 from transports.lambda_invoke.function.policy import Policy, Refused
 from transports.lambda_invoke.function.policy.message import Data
 from transports.lambda_invoke.function.recorder import Recorder
+from transports.lambda_invoke.function.rotation import REFUSED_CODES, Rotation
 from transports.lambda_invoke.function.settings import FunctionSettings
 from transports.lambda_invoke.function.staging import MissingPart, Staging
 from transports.lambda_invoke.function.views import ViewCatalog
 from transports.url import redact
 
-_IMPORTED = time.monotonic()
 # Lambda kills a function at its time-out and tells nobody why: stop waiting a little earlier.
 _ANSWER_MARGIN_S = 0.25
 _RESPONSE_BYTES = PART_BYTES
@@ -112,10 +113,11 @@ class Proxy:
 
     Args:
         settings: the function's configuration.
-        since: when its making began, by the monotonic clock; for ``init_ms``.
+        since: when its making began, by the monotonic clock; for ``init_ms``. By default now.
     """
 
     def __init__(self, settings: FunctionSettings, since: float | None = None) -> None:
+        since = time.monotonic() if since is None else since
         self._policy = Policy.from_settings(settings)
         self._executor = Executor(settings, release())
         self._views = ViewCatalog(self._executor)
@@ -128,8 +130,8 @@ class Proxy:
         self._environment = uuid4().hex[:12]
         self._recorder = Recorder(settings, release())
         self._invocations = 0
-        started = _IMPORTED if since is None else since
-        self._init_ms = round((time.monotonic() - started) * 1000, 1)
+        self._was_refused = False
+        self._init_ms = round((time.monotonic() - since) * 1000, 1)
 
     def connect(self) -> None:
         """Make the first connection, before there is anything to be sent on it."""
@@ -137,6 +139,11 @@ class Proxy:
         connect_ahead(self._executor.connect)
         self._init_ms = round(self._init_ms + (time.monotonic() - started) * 1000, 1)
         self._pauses.begin()  # it may be long until there is
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether MongoDB refused the function's credentials in the last invocation."""
+        return self._was_refused
 
     def close(self) -> None:
         """Close the connections: none stays behind when the environment ends."""
@@ -164,6 +171,9 @@ class Proxy:
             results = self._fit(self._run_all(items, deadline, within_ms))
         finally:
             self._pauses.begin()
+        self._was_refused = any(
+            isinstance(result, FailureResult) and result.code in REFUSED_CODES for result in results
+        )
         function = self._info(started, timeout_ms, cold_start=cold_start)
         self._recorder.end(function, results)
         return envelope.encode_response(function, results)
@@ -399,7 +409,8 @@ def release() -> str:
 
 
 _settings = FunctionSettings.from_environment(os.environ)
-_proxy = Proxy(_settings)
+_rotation = Rotation(_settings, os.environ)
+_proxy = Proxy(_settings, since=process_start())
 if _settings.connect_at_init and not is_for_a_snapshot():
     _proxy.connect()
 
@@ -410,7 +421,9 @@ def _close() -> None:
 
 def _reopen() -> None:
     global _proxy
-    _proxy = Proxy(_settings, since=time.monotonic())
+    since = time.monotonic()
+    _rotation.read_again()  # a snapshot may be older than the password
+    _proxy = Proxy(_rotation.settings, since)
     if _settings.connect_at_init:
         _proxy.connect()
 
@@ -421,4 +434,8 @@ around_snapshots(_close, _reopen)
 
 def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     """Answer one invocation: one envelope in, one envelope out."""
+    global _proxy
+    if _proxy.was_refused and _rotation.read_again():
+        _proxy.close()
+        _proxy = Proxy(_rotation.settings, time.monotonic())
     return _proxy.handle(event, context)
