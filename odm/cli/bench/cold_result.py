@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from odm.cli.bench.statistics import Summary, summarise
+from odm.cli.charts.statistics import Summary, summarise
 
 FUNCTION_PHASES = (
     "interpreter",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from odm.cli.bench.charts import bars, boxes, curves
 from odm.cli.bench.cold_result import phases_of
-from odm.cli.bench.document import document, table
 from odm.cli.bench.result import Result
-from odm.cli.bench.statistics import summarise
 from odm.cli.bench.table import cold_rows, milliseconds, ratio_rows
+from odm.cli.charts.document import document, table
+from odm.cli.charts.plots import bars, boxes, curves
+from odm.cli.charts.statistics import summarise
 
 
 def page(result: Result) -> str:

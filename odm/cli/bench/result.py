@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from odm.cli.bench.cold_result import ColdProcess
-from odm.cli.bench.statistics import Summary, ratio, summarise
+from odm.cli.charts.statistics import Summary, ratio, summarise
 
 PAIRS = (
     ("lambda-driver", "invoke"),

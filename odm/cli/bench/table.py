@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from odm.cli.bench.cold_result import ColdProcess, connection_medians, phases_of
 from odm.cli.bench.result import Result, Series
-from odm.cli.bench.statistics import summarise
+from odm.cli.charts.statistics import summarise
 from odm.cli.console import Column, Console
 
 _SHOWN = 160

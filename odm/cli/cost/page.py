@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from html import escape
 
-from odm.cli.bench.charts import Curve, curves
-from odm.cli.bench.document import document, table
+from odm.cli.charts.document import document, table
+from odm.cli.charts.plots import Curve, curves
 from odm.cli.cost.concurrency import Concurrency, poisson, turned_away
 from odm.cli.cost.estimate import ASSUMPTIONS, estimate
 from odm.cli.cost.plan import CHOSEN, Plan, percentiles

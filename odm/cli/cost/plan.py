@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from odm.cli.bench.statistics import quantile
+from odm.cli.charts.statistics import quantile
 from odm.cli.cost.estimate import ASSUMPTIONS, Estimate, estimate, ways
 from odm.cli.cost.measured import Measurement
 from odm.cli.cost.prices import Prices, Source

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from odm.cli.bench.statistics import Summary
-from odm.cli.bench.svg import (
+from odm.cli.charts.statistics import Summary
+from odm.cli.charts.svg import (
     SERIES,
     Scale,
     dot,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from odm.cli.bench.statistics import quantile, ratio, summarise
+from odm.cli.charts.statistics import quantile, ratio, summarise
 
 
 def test_quantiles_lie_between_the_values_around_them() -> None:

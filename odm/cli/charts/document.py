@@ -1,6 +1,6 @@
 """An HTML document that needs nothing else: its style sheet, its tables. For reports with plots.
 
-Knows nothing of what is reported; the colours are those that `odm.cli.bench.svg` names.
+Knows nothing of what is reported; the colours are those that `odm.cli.charts.svg` names.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from odm.cli.bench import svg
-from odm.cli.bench.svg import Scale
+from odm.cli.charts import svg
+from odm.cli.charts.svg import Scale
 
 
 def test_a_linear_scale_maps_its_ends_and_what_is_between() -> None:
