@@ -208,7 +208,7 @@ class FunctionInfo:
         release: version of this distribution on the function's side.
         environment: identifies the execution environment.
         cold_start: True for the first invocation of an execution environment.
-        init_ms: how long its initialisation took, from the start of our import.
+        init_ms: how long its initialisation took, from the start of its process.
         duration_ms: this invocation, inside the handler.
         timeout_ms: the function's time-out, as seen at the start of the invocation.
     """
