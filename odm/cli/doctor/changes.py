@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
 
-from odm.cli.doctor.facts import Facts, Kind, UriFacts
+from odm.cli.doctor.facts import Facts, Kind, Unseen, UriFacts
 from odm.cli.doctor.rule import Change, Fix
 from transports.url import redact_url
+
+Edit = Callable[[str], str]
 
 PARAMETERS: Mapping[str, str] = MappingProxyType(
     {
@@ -140,17 +143,54 @@ def publish(facts: Facts) -> Fix | None:
     return Fix(Change.COMMAND, update)
 
 
+def url_edit(facts: Facts, edit: Edit) -> Fix:
+    """Return the URL that the application is given, changed."""
+    return Fix(Change.URL, redact_url(edit(facts.url.redacted)), edit)
+
+
 def url_option(facts: Facts, name: str, value: object) -> Fix:
     """Return the URL with an option added or replaced."""
-    return Fix(Change.URL, with_option(facts.url.redacted, name, str(value)))
+    return url_edit(facts, partial(with_option, name=name, value=str(value)))
+
+
+def qualified(facts: Facts, qualifier: str) -> Fix:
+    """Return the URL with another version or alias of its function."""
+    options = facts.options
+    assert options is not None, "a lambda:// URL has options"
+    before, after = f"lambda://{facts.url.target}", f"lambda://{options.function}:{qualifier}"
+    return url_edit(facts, lambda url: url.replace(before, after, 1))
+
+
+def uri_edit(facts: Facts, uri: UriFacts, edit: Edit) -> Fix:
+    """Return the ``mongodb://`` URI, changed: of a direct URL that is the URL itself."""
+    text = redact_url(edit(uri.redacted))
+    if facts.kind is Kind.DIRECT:
+        return Fix(Change.URL, text, edit)
+    return Fix(Change.URI, f"{uri.where}: {text}", edit)
 
 
 def uri_option(facts: Facts, uri: UriFacts, name: str, value: object) -> Fix:
     """Return the ``mongodb://`` URI with an option added or replaced."""
-    text = with_option(uri.redacted, name, str(value))
-    if facts.options is None:
-        return Fix(Change.URL, text)
-    return Fix(Change.URI, f"{uri.where}: {text}")
+    return uri_edit(facts, uri, partial(with_option, name=name, value=str(value)))
+
+
+def together(facts: Facts, changes: Iterable[Fix]) -> list[Fix]:
+    """Return the URL, and the URI behind a function, with all of *changes* made."""
+    made = []
+    by_place: dict[Change, list[Edit]] = {}
+    for fix in changes:
+        if fix.edit is not None:
+            by_place.setdefault(fix.change, []).append(fix.edit)
+    for change, edits in by_place.items():
+        if len(edits) < 2:
+            continue
+        text = facts.url.redacted
+        if change is Change.URI and not isinstance(facts.uri, Unseen):
+            text = facts.uri.redacted
+        for edit in edits:
+            text = edit(text)
+        made.append(Fix(change, redact_url(text)))
+    return made
 
 
 def with_option(url: str, name: str, value: str | None) -> str:
@@ -166,11 +206,9 @@ def with_option(url: str, name: str, value: str | None) -> str:
     return redact_url(body + ("?" + "&".join(kept) if kept else ""))
 
 
-def with_iam(uri: UriFacts) -> str:
-    """Return the URI with AWS IAM authentication and no credentials."""
-    text = uri.redacted.replace("***@", "", 1)
-    for name in ("authMechanismProperties", "authSource", "authMechanism"):
-        text = with_option(text, name, None)
-    return with_option(
-        with_option(text, "authSource", "%24external"), "authMechanism", "MONGODB-AWS"
-    )
+def with_iam(uri: str) -> str:
+    """Return *uri* with AWS IAM authentication and no credentials."""
+    text = uri.replace("***@", "", 1)
+    text = with_option(text, "authMechanismProperties", None)
+    text = with_option(text, "authSource", "%24external")
+    return with_option(text, "authMechanism", "MONGODB-AWS")

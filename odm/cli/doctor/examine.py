@@ -92,7 +92,7 @@ def _ask_aws(
         else Unseen("the URL leads through no function")
     )
     if name is None:
-        return function, None, environment_facts(what.environment, region=here.region or aws.region)
+        return function, None, environment_facts(what.environment, region=aws.region)
     caller, variables = caller_facts(aws, name, told)
     if what.caller is None:  # this process runs in that function, and sees more than its variables
         return function, caller, here

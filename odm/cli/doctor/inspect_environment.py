@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 
 from odm.cli.doctor.facts import EnvironmentFacts, Unseen
 
-_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 HERE = "the environment of this process"
 
 
@@ -31,11 +30,14 @@ def environment_facts(
         region: the application's, where it is known otherwise; it wins.
     """
     given = {} if isinstance(variables, Unseen) else variables
+    function = lambda_function or given.get("AWS_LAMBDA_FUNCTION_NAME") or None
+    # The SDK for Python reads the second; AWS Lambda sets both.
+    regions = ("AWS_REGION", "AWS_DEFAULT_REGION") if function else ("AWS_DEFAULT_REGION",)
     return EnvironmentFacts(
         where=where,
         variables=variables,
-        lambda_function=lambda_function or given.get("AWS_LAMBDA_FUNCTION_NAME") or None,
-        region=region or next((given[name] for name in _REGIONS if given.get(name)), None),
+        lambda_function=function,
+        region=region or next((given[name] for name in regions if given.get(name)), None),
         release=_version("odm-transports"),
         pymongo=_version("pymongo"),
     )

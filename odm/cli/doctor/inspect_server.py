@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 _ASK_TIMEOUT_S = 10.0
 _NAMES_TIMEOUT_S = 5.0
+# RFC 1918, 4193 and 6598. Python's is_private also has the addresses of documentation.
+_PRIVATE = tuple(
+    ipaddress.ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
 LOCAL, PRIVATE, PUBLIC = "local", "private", "public"
 
 
@@ -157,4 +162,4 @@ def sort_of(host: str) -> str | None:
         return None
     if address.is_loopback:
         return LOCAL
-    return PRIVATE if address.is_private else PUBLIC
+    return PRIVATE if any(address in network for network in _PRIVATE) else PUBLIC

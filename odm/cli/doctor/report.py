@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from odm.cli.console import Console, counted
-from odm.cli.doctor.changes import publish
+from odm.cli.doctor.changes import publish, together
 from odm.cli.doctor.facts import Facts, FunctionFacts, ServerFacts, Unreachable, Unseen
 from odm.cli.doctor.rule import Change, Finding, Status
 from odm.cli.doctor.rules.catalogue import AREAS
@@ -62,6 +62,10 @@ def document(facts: Facts, findings: Sequence[Finding], code: ExitCode) -> dict[
         "url": facts.url.redacted,
         "summary": {status.value: counts[status] for status in Status},
         "looked_at": looked_at(facts),
+        "together": [
+            {"change": fix.change.value, "text": fix.text}
+            for fix in together(facts, (fix for finding in findings for fix in finding.fixes))
+        ],
         "findings": [
             {
                 "rule": finding.rule.id,
@@ -151,6 +155,12 @@ def _write_end(console: Console, facts: Facts, findings: Sequence[Finding], *, f
     changes = [each for finding in findings for each in finding.fixes]
     configured = any("update-function-configuration" in each.text for each in changes)
     then = publish(facts)
+    whole = together(facts, changes) if fix else []
+    if whole:
+        console.line("Together:", style="bold")
+        for each in whole:
+            console.line(f"  {_FIX_WORDS[each.change]}: {each.text}", style="cyan")
+        console.line()
     if fix and configured and then is not None:
         console.line("Then, so that what the URL names has the new configuration:", style="bold")
         console.line(f"  {then.text}", style="cyan")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from odm.cli.doctor.facts import Facts, Kind, Unseen
@@ -32,10 +32,17 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """An exact change; printed, never made."""
+    """An exact change; printed, never made.
+
+    Attributes:
+        change: where it is made.
+        text: the change, written out.
+        edit: of a URL's changes, what they do to any: several can then be made together.
+    """
 
     change: Change
     text: str
+    edit: Callable[[str], str] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

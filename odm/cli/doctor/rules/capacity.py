@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from odm.cli.doctor.changes import command, configure, parameters
+from odm.cli.doctor.changes import command, configure, parameters, qualified
 from odm.cli.doctor.facts import Facts, Kind, Unseen, known
-from odm.cli.doctor.rule import EVERY_KIND, Change, Fix, Verdict, ok, problem, rule, warning
+from odm.cli.doctor.rule import EVERY_KIND, Fix, Verdict, ok, problem, rule, warning
 from odm.cli.doctor.rules import reading
 from odm.cli.doctor.rules.sources import (
     ATLAS,
@@ -145,7 +145,7 @@ def _provisioned_concurrency(facts: Facts) -> Verdict | None:
         called = function.qualifier or "$LATEST"
         return problem(
             f"it is on {where!r}, and the URL invokes {called!r}",
-            Fix(Change.URL, f"lambda://{function.name}:{where}/{facts.url.database}"),
+            qualified(facts, where),
         )
     [first, *_] = ours
     count = first.get("RequestedProvisionedConcurrentExecutions", 0)
@@ -199,7 +199,7 @@ def _snapstart(facts: Facts) -> Verdict | None:
             "on, and the URL invokes $LATEST, which has no snapshot",
             command(facts, "publish-version"),
             command(facts, "create-alias --name live --function-version <version>"),
-            _named(facts, "live"),
+            qualified(facts, "live"),
         )
     if reading.function(facts).provisioned and known(reading.function(facts).provisioned):
         return problem("on, beside provisioned concurrency, which it cannot be used with")
@@ -209,14 +209,6 @@ def _snapstart(facts: Facts) -> Verdict | None:
             command(facts, "publish-version"),
         )
     return ok(f"on, for version {configuration.get('Version')}")
-
-
-def _named(facts: Facts, qualifier: str) -> Fix:
-    options = facts.options
-    assert options is not None, "a lambda:// URL has options"
-    written = f"lambda://{facts.url.target}"
-    unqualified = f"lambda://{options.function}:{qualifier}"
-    return Fix(Change.URL, facts.url.redacted.replace(written, unqualified, 1))
 
 
 RULES = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from odm.cli.doctor.changes import set_variables, with_iam
+from odm.cli.doctor.changes import set_variables, uri_edit, with_iam
 from odm.cli.doctor.facts import Facts, KeptElsewhere, Kind, Unseen, UriFacts, known
 from odm.cli.doctor.rule import (
     EVERY_KIND,
@@ -56,14 +56,19 @@ def _credentials_in_uri(facts: Facts) -> Verdict | None:
         return ok(saw + ", for a server on this machine")
     if facts.kind is Kind.LAMBDA:
         return problem(saw, *_without_credentials(facts, uri))
-    fix = Fix(Change.URL, with_iam(uri))
+    fix = Fix(
+        Change.CODE,
+        "read the URL from AWS Secrets Manager when the process starts, not from its environment",
+    )
+    if _iam_possible(facts, uri):
+        fix = uri_edit(facts, uri, with_iam)
     return problem(saw, fix) if reading.is_lambda_caller(facts) else warning(saw, fix)
 
 
 def _without_credentials(facts: Facts, uri: UriFacts) -> tuple[Fix, ...]:
     fixes = []
     if _iam_possible(facts, uri):
-        fixes = [Fix(Change.URI, f"{uri.where}: {with_iam(uri)}")]
+        fixes = [uri_edit(facts, uri, with_iam)]
     name = "db-proxy/mongodb-uri"
     return (
         *fixes,
@@ -157,8 +162,8 @@ def _iam_authentication(facts: Facts) -> Verdict | None:
         )
     if not possible:
         return ok(f"{how}: this deployment offers no AWS IAM authentication")
-    where = Change.URI if facts.kind is Kind.LAMBDA else Change.URL
-    return warning(f"{uri.where} uses {how} where AWS IAM is possible", Fix(where, with_iam(uri)))
+    fix = uri_edit(facts, uri, with_iam)
+    return warning(f"{uri.where} uses {how} where AWS IAM is possible", fix)
 
 
 def _iam_possible(facts: Facts, uri: UriFacts) -> bool | None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from odm.cli.doctor.changes import command, parameters, uri_option, url_option, with_option
+from odm.cli.doctor.changes import (
+    command,
+    parameters,
+    uri_edit,
+    uri_option,
+    url_option,
+    with_option,
+)
 from odm.cli.doctor.facts import Facts, Kind, Unseen, known
 from odm.cli.doctor.inspect_server import LOCAL, PRIVATE, PUBLIC
 from odm.cli.doctor.rule import (
@@ -130,12 +137,9 @@ def _tls(facts: Facts) -> Verdict | None:
     uri = known(facts.uri)
     unchecked = [name for name in _INSECURE if uri.options.get(name, "").lower() == "true"]
     if unchecked:
-        text = uri.redacted
-        for name in unchecked:
-            text = with_option(text, name, None)
-        where = Change.URI if facts.kind is Kind.LAMBDA else Change.URL
         named = ", ".join(_SPELT[name] for name in unchecked)
-        return problem(f"{uri.where} has {named}: nobody checks the certificate", Fix(where, text))
+        fix = uri_edit(facts, uri, _checked)
+        return problem(f"{uri.where} has {named}: nobody checks the certificate", fix)
     if uri.tls:
         return ok(f"{uri.where} asks for TLS" + (", as mongodb+srv:// does" if uri.srv else ""))
     if reading.is_local(facts):
@@ -145,6 +149,13 @@ def _tls(facts: Facts) -> Verdict | None:
     if all(addresses.get(host) in (LOCAL, PRIVATE) for host in uri.hosts):
         return warning(f"{uri.where} asks for no TLS, in a private network", fix)
     return problem(f"{uri.where} asks for no TLS", fix)
+
+
+def _checked(uri: str) -> str:
+    """Return *uri* without the options that leave certificates unchecked."""
+    for name in _INSECURE:
+        uri = with_option(uri, name, None)
+    return uri
 
 
 @rule(

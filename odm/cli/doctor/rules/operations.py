@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from odm.cli.doctor.changes import command, configure, parameters, set_variables
+from odm.cli.doctor.changes import command, configure, parameters, qualified, set_variables
 from odm.cli.doctor.facts import Facts, NoSuchFunction, Unseen, known
 from odm.cli.doctor.rule import (
     EVERY_KIND,
@@ -153,13 +153,11 @@ def _qualifier(facts: Facts) -> Verdict | None:
     if options.qualifier in (None, "$LATEST"):
         if options.is_local and _is_without_configuration(facts):
             return ok("$LATEST, of a Lambda service of this machine")
-        target = f"lambda://{options.function}:live"
-        url = facts.url.redacted.replace(f"lambda://{facts.url.target}", target, 1)
         return warning(
             "the URL invokes $LATEST",
             command(facts, "publish-version"),
             command(facts, "create-alias --name live --function-version <version>"),
-            Fix(Change.URL, url),
+            qualified(facts, "live"),
         )
     alias = known(reading.function(facts).alias)
     if alias is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 
-from odm.cli.doctor.changes import configure, set_variables, url_option
+from odm.cli.doctor.changes import configure, set_variables, url_edit, url_option
 from odm.cli.doctor.facts import Facts, Kind, Unseen, known
 from odm.cli.doctor.lifetimes import (
     MOTOR_END,
@@ -125,7 +125,7 @@ def _motor(facts: Facts) -> Verdict | None:
         return None
     return warning(
         f"the URL asks for Motor, whose life ended on {MOTOR_END}",
-        Fix(Change.URL, facts.url.redacted.removeprefix("motor+")),
+        url_edit(facts, lambda url: url.removeprefix("motor+")),
     )
 
 
@@ -181,7 +181,7 @@ def _topology(facts: Facts) -> Verdict | None:
     "region",
     "Application and function are in the same region, and the region is known",
     why="Each command is an invoke: across regions each waits tens of milliseconds more. Without "
-    "AWS_REGION the SDK cannot sign.",
+    "a region the SDK cannot sign.",
     source=ATLAS,
 )
 def _region(facts: Facts) -> Verdict | None:
@@ -191,8 +191,12 @@ def _region(facts: Facts) -> Verdict | None:
     if theirs is None and ours is None:
         if options.is_local:
             return ok("not needed for a Lambda service of this machine")
+        saw = "no region: not in the URL, nor in AWS_DEFAULT_REGION or a profile"
+        variables = facts.environment.variables
+        if not isinstance(variables, Unseen) and variables.get("AWS_REGION"):
+            saw += "; AWS_REGION is set, which the SDK for Python does not read"
         return problem(
-            "no region: not in the URL, nor in AWS_REGION or a profile",
+            saw,
             url_option(facts, "region", "<region>"),
         )
     # A developer's AWS_REGION says where to look, not where the application runs.

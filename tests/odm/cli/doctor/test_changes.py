@@ -11,7 +11,7 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
-from odm.cli.doctor.changes import parameters, publish, set_variables, with_option
+from odm.cli.doctor.changes import parameters, publish, set_variables, together, with_option
 from odm.cli.doctor.facts import Facts
 from odm.cli.doctor.rule import Change, Finding, Status, judge
 from odm.cli.doctor.rules.catalogue import RULES
@@ -172,3 +172,25 @@ def test_an_alias_is_moved_to_what_was_changed(good_lambda: Facts, plant: Plant)
 )
 def test_an_option_is_set_once(url: str, name: str, value: str | None, expected: str) -> None:
     assert with_option(url, name, value) == expected
+
+
+def test_all_changes_of_a_url_are_told_together(good_direct: Facts, plant: Plant) -> None:
+    uri = (
+        "motor+" + CLUSTER.replace("://", "://me:hunter2@") + "?retryWrites=false&tlsInsecure=true"
+    )
+    changes = [
+        fix for finding in judge(RULES, plant(good_direct, {"uri": uri})) for fix in finding.fixes
+    ]
+    [whole] = together(plant(good_direct, {"uri": uri}), changes)
+    assert whole.change is Change.URL
+    assert bad(judge(RULES, plant(good_direct, {"uri": whole.text}))) == {}
+
+
+def test_the_uri_behind_a_function_is_told_whole_too(good_lambda: Facts, plant: Plant) -> None:
+    facts = plant(good_lambda, {"uri": "mongodb://10.0.0.7/cms?maxPoolSize=300&maxIdleTimeMS=0"})
+    changes = [fix for finding in judge(RULES, facts) for fix in finding.fixes]
+    [whole] = together(facts, changes)
+    assert whole.change is Change.URI
+    assert "maxPoolSize=4" in whole.text
+    assert "maxIdleTimeMS=60000" in whole.text
+    assert "tls=true" in whole.text

@@ -219,7 +219,7 @@ def test_no_credentials_are_told_and_what_could_be_seen(
 def test_no_region_is_told(
     odm_here: OdmHere, aws_environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
     ran = odm_here("doctor", "lambda://db-proxy/cms", "--json")
     assert ran.code == 3
     assert "region" in by_status(document(ran), "problem")

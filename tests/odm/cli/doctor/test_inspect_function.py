@@ -133,7 +133,7 @@ def test_a_service_that_is_not_there_is_no_answer_at_all(front: Any) -> None:
 
 
 def test_without_a_region_aws_cannot_be_asked(front: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
     facts = function_facts(
         Aws(LambdaOptions.from_url(parse_url("lambda://db-proxy/cms"))), lambda _: None
     )

@@ -74,7 +74,7 @@ async def test_an_option_that_no_driver_knows_is_wrong_usage() -> None:
 async def test_a_lambda_url_without_region_is_told_and_no_usage_error(
     aws_environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
     seen = await server_facts(parse_url("lambda://db-proxy/cms"), silent, timeout_s=5)
     assert isinstance(seen, ServerFacts)
     assert seen.error is not None
@@ -92,6 +92,7 @@ async def test_a_lambda_url_without_region_is_told_and_no_usage_error(
         ("192.168.0.4", "private"),
         ("fd00::1", "private"),
         ("8.8.8.8", "public"),
+        ("203.0.113.7", "public"),
         ("cluster0-pl-0.ab1cd.mongodb.net", "private"),
         ("cluster0-pri.ab1cd.mongodb.net", "private"),
         ("cluster0-shard-00-00-pri.ab1cd.mongodb.net", "private"),
