@@ -214,7 +214,7 @@ async def _resolve(options: LambdaOptions) -> _Service:
     except (aws.NoRegionError, aws.InvalidRegionError) as error:
         raise InvalidURL(
             f"lambda://{options.display_name}: {error} Write ?region=eu-central-1 in the URL "
-            "or set AWS_REGION."
+            "or set AWS_DEFAULT_REGION (the SDK for Python does not read AWS_REGION)."
         ) from error
     except aws.ProfileNotFound as error:
         raise InvalidURL(
