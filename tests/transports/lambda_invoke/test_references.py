@@ -10,13 +10,18 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from transports import open_transport
 from transports.lambda_invoke.function.settings import ConfigurationError, FunctionSettings
+from transports.local_lambda import FunctionConfiguration, LocalLambda
 
+ROOT = Path(__file__).parents[3]
 CANARY = "canary0secret"
 URI = f"mongodb+srv://user:{CANARY}@cluster0.example.net/cms"
 REGION = "eu-central-1"
@@ -161,6 +166,29 @@ def test_a_function_that_is_given_its_uri_loads_no_botocore() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_function_that_reads_its_secret_serves(aws: str, mongod_uri: str) -> None:
+    # The local Lambda's region, where the function looks.
+    client = boto3.client("secretsmanager", endpoint_url=aws, region_name="us-east-1")
+    client.create_secret(Name="served", SecretString=json.dumps({"uri": mongod_uri}))
+    client.close()
+    configuration = FunctionConfiguration(
+        name="db-proxy",
+        handler="transports.lambda_invoke.function.app.handler",
+        code=(ROOT,),
+        environment={
+            SECRET: "served#uri",
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws,
+            "ODM_PROXY_POLICY": "unrestricted",
+        },
+        timeout_s=10,
+    )
+    async with LocalLambda([configuration]) as service:
+        endpoint = quote(service.endpoint_url, safe="")
+        url = f"lambda://db-proxy/references?region=us-east-1&endpoint={endpoint}"
+        async with open_transport(url) as transport:
+            assert (await transport.client.admin.command("ping"))["ok"] == 1.0
 
 
 class OneAnswer:
