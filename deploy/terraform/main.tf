@@ -1,6 +1,6 @@
 # The DB proxy function: what it runs, who may call it, and how much of MongoDB it may use.
 #
-#   odm package -o function.zip
+#   odm package --runtime python3.13 --architecture x86_64 -o function.zip
 #   module "db_proxy" { source = "…/deploy/terraform", package_file = "function.zip", … }   (example/)
 #
 # Who may invoke it?  Whoever holds the managed policy aws_iam_policy.invoke (output

@@ -3,7 +3,7 @@
 # database users of type "IAM role", the one with the role readWrite, the other with read (and
 # readWrite on odm_proxy, for large replies).
 #
-#   odm package -o function.zip
+#   odm package --runtime python3.13 --architecture x86_64 -o function.zip
 #   terraform init && terraform apply
 
 provider "aws" {
