@@ -53,10 +53,19 @@ def variables(facts: Facts) -> Mapping[str, str]:
 
 
 def reserved(facts: Facts) -> int | None:
-    """Return the reserved concurrency of the function that connects to MongoDB."""
-    if facts.kind is Kind.DIRECT:
-        return known(caller(facts).reserved)
-    return known(function(facts).reserved)
+    """Return the reserved concurrency of the function that connects to MongoDB.
+
+    Raises:
+        Unseen: it is one of Lambda Managed Instances, too: those have none.
+    """
+    found = caller(facts) if facts.kind is Kind.DIRECT else function(facts)
+    given = found.configuration
+    if not isinstance(given, Unseen) and given.get("CapacityProviderConfig"):
+        raise Unseen(
+            "on Lambda Managed Instances the capacity provider decides how many environments and "
+            "processes there are, each with a pool (docs/lambda.md)"
+        )
+    return known(found.reserved)
 
 
 def server(facts: Facts) -> ServerFacts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -298,3 +299,38 @@ def test_the_url_may_come_from_the_environment(
 ) -> None:
     monkeypatch.setenv("ODM_URL", "fake:///cms")
     assert "little to inspect" in odm_here("doctor").out
+
+
+def test_an_application_that_connects_directly_is_held_to_the_rules_of_functions(
+    odm_here: OdmHere,
+    front: Any,
+    deploy: Deploy,
+    mongod_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deploy("api", good=False, variables={"DB_PASSWORD": "hunter3"})
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", front.url)
+    ran = odm_here("doctor", mongod_uri, "--caller", "api", "--json", "--fix")
+    found = document(ran)
+    assert ran.code == 1
+    assert by_status(found, "problem") == {"reserved-concurrency", "runtime"}
+    assert by_status(found, "warning") == {
+        "max-pool-size",
+        "direct-from-lambda",
+        "memory",
+        "private-network",
+        "credentials-in-environment",
+        "regional-sts",
+        "server-version",
+    }
+    assert "hunter3" not in ran.out + ran.err
+
+
+def test_source_with_a_client_in_its_handler_is_a_problem(
+    odm_here: OdmHere, tmp_path: Path, mongod_uri: str
+) -> None:
+    (tmp_path / "app.py").write_text("def handler(event, context):\n    MongoClient('x')\n")
+    ran = odm_here("doctor", mongod_uri, "--no-connect", "--code", str(tmp_path), "--fix")
+    assert ran.code == 1
+    assert "app.py:2: MongoClient" in ran.out
+    assert "lambda_handler" in ran.out

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from odm.cli.doctor.changes import PARAMETERS, parameters
 from odm.cli.doctor.documentation import rewritten
 from odm.cli.doctor.facts import Facts
+from odm.cli.doctor.rule import Status, judge
 from odm.cli.doctor.rules.catalogue import RULES
+
+Plant = Callable[..., Facts]
 
 ROOT = Path(__file__).parents[4]
 PAGE = ROOT / "docs" / "doctor.md"
@@ -63,3 +67,29 @@ def test_parameters_that_are_printed_exist_in_the_templates(good_lambda: Facts) 
         [_, terraform] = parameters(good_lambda, **{name: 1})
         variable = re.findall(r"-var (\w+)=", terraform.text)
         assert [each for each in variable if f'variable "{each}"' not in variables] == []
+
+
+def test_the_templates_defaults_follow_the_rules(good_lambda: Facts, plant: Plant) -> None:
+    """In a VPC, that is: the template cannot know whose."""
+    template = (ROOT / "deploy" / "template.yaml").read_text(encoding="utf-8")
+    defaults = dict(
+        re.findall(r"^  (\w+):\n    Type: \w+\n    Default: (.*)$", template, re.MULTILINE)
+    )
+    facts = plant(
+        good_lambda,
+        {
+            "function.configuration.Runtime": defaults["Runtime"],
+            "function.configuration.MemorySize": int(defaults["MemorySize"]),
+            "function.configuration.Timeout": int(defaults["Timeout"]),
+            "function.configuration.TracingConfig.Mode": defaults["Tracing"],
+            "function.reserved": int(defaults["ReservedConcurrency"]),
+            "function.retention_days": int(defaults["LogRetentionDays"]),
+            **{
+                f"function.variables.{variable}": defaults[parameter]
+                for variable, parameter in PARAMETERS.items()
+                if parameter != "MongodbUri"
+            },
+        },
+    )
+    wrong = [each for each in judge(RULES, facts) if each.status is not Status.OK]
+    assert {each.rule.id: each.saw for each in wrong} == {}

@@ -84,6 +84,12 @@ LAMBDA_FAULTS: list[tuple[str, dict[str, Any], Status, str]] = [
     ("reserved-concurrency", {"function.reserved": None}, PROBLEM, "no ceiling"),
     ("reserved-concurrency", {"function.reserved": 0}, PROBLEM, "throttled"),
     ("reserved-concurrency", {"function.reserved": Unseen("no", "x")}, SKIPPED, "no"),
+    (
+        "reserved-concurrency",
+        {"function.configuration.CapacityProviderConfig": {"x": 1}, "function.reserved": None},
+        SKIPPED,
+        "Managed Instances",
+    ),
     ("connection-ceiling", {"function.reserved": 400}, PROBLEM, "2,000 connections"),
     ("connection-ceiling", {"function.reserved": 280}, WARNING, "1,400 connections"),
     ("connection-ceiling", {"function.reserved": 200}, WARNING, "twice"),
