@@ -89,6 +89,9 @@ _DEFERRED = DeferredResult()
 # Commands that one thread sends together. It begins with one and doubles while they are fast: what
 # is behind a slow one on a connection waits for it.
 _MAX_SHARE = 8
+# What each command that runs at the same time may need: a reply of 16 MB is there twice for a
+# moment, and a third time, compressed, if it is large.
+_MEMORY_MB_EACH = 96
 _FAST_S = 0.005
 _Steps = Generator[Data, bytes, Result]
 
@@ -123,10 +126,11 @@ class Proxy:
         self._views = ViewCatalog(self._executor)
         self._pauses = Pauses(self._executor.max_idle_s)
         self._staging = Staging(self._executor.client, settings.staging)
-        self._max_pool_size = settings.max_pool_size
+        self._at_a_time = min(settings.max_pool_size, settings.memory_mb // _MEMORY_MB_EACH or 1)
         self._threads = ThreadPoolExecutor(settings.max_pool_size, "odm-proxy")
         self._counting = threading.Lock()
-        self._held_bytes = 0  # of replies, in the invocation under way
+        # Of replies, in the invocation under way.
+        self._held_bytes, self._may_hold_bytes = 0, MAX_BODY_BYTES
         self._environment = uuid4().hex[:12]
         self._recorder = Recorder(settings, release())
         self._invocations = 0
@@ -167,6 +171,8 @@ class Proxy:
         if self._pauses.end():
             self._executor.renew_connections()
         self._held_bytes = 0
+        # A batch has little replies; of large ones, not all are to be in memory at a time.
+        self._may_hold_bytes = MAX_BODY_BYTES if within_ms is None else _RESPONSE_BYTES
         try:
             results = self._fit(self._run_all(items, deadline, within_ms))
         finally:
@@ -209,7 +215,7 @@ class Proxy:
                 was_fast = time.monotonic() - began < _FAST_S * size
                 size = min(size * 2, _MAX_SHARE) if within_ms is not None and was_fast else 1
 
-        helpers = min(len(items), self._max_pool_size) - 1
+        helpers = min(len(items), self._at_a_time) - 1
         others = [self._threads.submit(work) for _ in range(helpers)]
         work()
         for other in others:
@@ -318,7 +324,7 @@ class Proxy:
         """Whether *size* more bytes may wait for this invocation's other items to end."""
         with self._counting:
             self._held_bytes += size
-            return self._held_bytes <= MAX_BODY_BYTES
+            return self._held_bytes <= self._may_hold_bytes
 
     def _fit(self, results: list[Result]) -> list[Result]:
         """Make replies fit into one response, the largest first: compressed, else staged."""

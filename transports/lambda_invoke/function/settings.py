@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PREFIX = "ODM_PROXY_"
+_MAX_MEMORY_MB = 10_240  # the most there is
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html
 _METRICS_NAMESPACE = re.compile(r"(?!AWS/)[0-9A-Za-z._/#:-]{1,255}")
@@ -59,6 +60,7 @@ class FunctionSettings:
         metrics_namespace: where in CloudWatch metrics of it go; ``""`` for none.
         comment: whether commands without a ``comment`` get one.
         function_name: as AWS Lambda tells it; ``""`` elsewhere.
+        memory_mb: what AWS Lambda gives the function; plenty elsewhere.
     """
 
     mongodb_uri: str = field(repr=False)
@@ -72,6 +74,7 @@ class FunctionSettings:
     metrics_namespace: str = ""
     comment: bool = True
     function_name: str = ""
+    memory_mb: int = _MAX_MEMORY_MB
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> FunctionSettings:
@@ -100,6 +103,7 @@ class FunctionSettings:
             metrics_namespace=_metrics_namespace(environment),
             comment=_flag(environment, "COMMENT", default=True),
             function_name=environment.get("AWS_LAMBDA_FUNCTION_NAME", ""),
+            memory_mb=int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", _MAX_MEMORY_MB)),
         )
 
 
