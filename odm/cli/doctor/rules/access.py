@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -96,7 +97,8 @@ def _policy(facts: Facts) -> Verdict | None:
             Fix(Change.URI, f"name the database in the URI: mongodb+srv://…/{facts.url.database}"),
         )
     if "JavaScript" in stated.summary or "*" in _databases(stated.summary):
-        return warning(f"ODM_PROXY_POLICY allows {stated.summary}")
+        narrower = {"ODM_PROXY_POLICY": _narrower(text, facts.url.database)}
+        return warning(f"ODM_PROXY_POLICY allows {stated.summary}", *set_variables(facts, narrower))
     return ok(f"{named}, {stated.summary}")
 
 
@@ -105,6 +107,15 @@ def _database(facts: Facts, text: str) -> str:
     if isinstance(facts.uri, Unseen):
         return "" if "databases" in text else "(the URI's)"
     return "" if facts.uri.database == "admin" else facts.uri.database or ""
+
+
+def _narrower(policy: str, database: str) -> str:
+    """Return a JSON policy without JavaScript, and for one database where it is for all."""
+    fields = json.loads(policy)
+    fields.pop("javaScript", None)
+    if "*" in fields.get("databases", ()):
+        fields["databases"] = [database]
+    return json.dumps(fields) if fields else "readWrite"
 
 
 def _databases(summary: str) -> list[str]:

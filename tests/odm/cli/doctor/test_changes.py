@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -194,3 +195,19 @@ def test_the_uri_behind_a_function_is_told_whole_too(good_lambda: Facts, plant: 
     assert "maxPoolSize=4" in whole.text
     assert "maxIdleTimeMS=60000" in whole.text
     assert "tls=true" in whole.text
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ('{"databases": ["*"], "maxTimeMS": 5}', '{"databases": ["cms"], "maxTimeMS": 5}'),
+        ('{"javaScript": true}', "readWrite"),
+    ],
+)
+def test_a_policy_is_narrowed_and_otherwise_kept(
+    policy: str, expected: str, good_lambda: Facts, plant: Plant
+) -> None:
+    name = "function.variables.ODM_PROXY_POLICY"
+    finding = bad(judge(RULES, plant(good_lambda, {name: policy})))["policy"]
+    assert json.dumps({"ODM_PROXY_POLICY": expected}) in finding.fixes[0].text
+    assert "policy" not in bad(judge(RULES, plant(good_lambda, {name: expected})))
