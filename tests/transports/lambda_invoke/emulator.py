@@ -37,7 +37,7 @@ async def emulated(
     process = await asyncio.create_subprocess_exec(
         *(binary, "--runtime-interface-emulator-address", f"127.0.0.1:{port}"),
         *("--runtime-api-address", f"127.0.0.1:{_free_port()}"),
-        *(python, *options, "-m", "awslambdaric", HANDLER),
+        *(str(python), *options, "-m", "awslambdaric", HANDLER),
         cwd=task_root,
         env={"AWS_LAMBDA_FUNCTION_TIMEOUT": "10", **environment},
         stdout=asyncio.subprocess.DEVNULL,
