@@ -109,12 +109,10 @@ async def _inserted(articles: Repository[Article], size: int) -> float:
     return total / size
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
-    print(f"{'µs a document':20}", *(f"{name:>12}" for name in COLUMNS), f"{'peak MB':>9}")
-    for row in rows:
-        name = f"{row['place']:9}{row['size']:>9,}"
-        print(f"{name:20}", *(f"{row[column]:12.1f}" for column in COLUMNS), end="")
-        print(f"{row['peak_mb']:10.0f}")
+def _show(row: dict[str, Any]) -> None:
+    name = f"{row['place']:9}{row['size']:>9,}"
+    print(f"{name:20}", *(f"{row[column]:12.1f}" for column in COLUMNS), end="")
+    print(f"{row['peak_mb']:10.0f}", flush=True)
 
 
 def main() -> None:
@@ -128,14 +126,12 @@ def main() -> None:
         place, size = arguments.one
         print(json.dumps(asyncio.run(_measure(place, int(size)))))
         return
-    rows = []
+    print(f"{'µs a document':20}", *(f"{name:>12}" for name in COLUMNS), f"{'peak MB':>9}")
     for place in arguments.over.split(","):
         for size in arguments.sizes.split(","):
-            print(f"{place}, {int(size):,} …", file=sys.stderr)
             command = [sys.executable, "-m", "benchmarks.typed_reads_scaling", "--one", place, size]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            rows.append(json.loads(done.stdout))
-    _show(rows)
+            _show(json.loads(done.stdout))
 
 
 if __name__ == "__main__":
