@@ -14,6 +14,7 @@ import logging
 import select
 import socket
 import struct
+import time
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -104,6 +105,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
             return
         counters.connections += 1
+        counters.connected_at = time.monotonic()
         self._dispatcher = Dispatcher(self._host, self.member, counters.connections)
         self._host.connections.add(self)
         if self._host.observer is not None:

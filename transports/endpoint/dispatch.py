@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ class Counters:
     """What an endpoint counts; changed by its connections."""
 
     connections: int = 0
+    connected_at: float = -math.inf  # the last of them, by the monotonic clock
     refused: int = 0
     commands: int = 0
     bytes_in: int = 0

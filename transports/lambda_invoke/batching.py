@@ -52,6 +52,7 @@ _QUIET_TURNS = 3
 # While a driver opens connections, it may be silent for so long until their commands come, and
 # these may come for so long.
 _GREETING_S = 0.01
+_GREETING_TURNS = 15  # a turn may be as long as a hundred greetings take
 _OPENING_S = 0.25
 _OPENING_POLL_S = 0.0005
 # In batches, of a command that the function does not come to; then it goes alone.
@@ -65,15 +66,15 @@ class Arrivals(NamedTuple):
     """What has come from drivers since they could connect: it grows.
 
     Attributes:
-        connections: connections opened.
         bytes_in: bytes, handshakes included.
+        connected_at: when the last connection was opened, by the monotonic clock.
     """
 
-    connections: int
     bytes_in: int
+    connected_at: float
 
 
-_NO_ARRIVALS = Arrivals(0, 0)
+_NO_ARRIVALS = Arrivals(0, -math.inf)
 
 
 @dataclass(slots=True, eq=False)
@@ -272,21 +273,20 @@ class Batching:
         those of a driver that begins are waited for longer.
         """
         began = heard = time.monotonic()
-        arrivals, opened, quiet = self.arrivals(), -math.inf, 0
+        arrivals, quiet = self.arrivals(), 0
         while self._open.get(batch.server) is batch:
             now = time.monotonic()
-            is_opening = now - opened < _OPENING_S
+            is_opening = now - arrivals.connected_at < _OPENING_S
             if now - began > (_OPENING_S if is_opening else self._options.wait_s):
                 return
-            if quiet >= _QUIET_TURNS and not (is_opening and now - heard < _GREETING_S):
+            is_greeting = quiet < _GREETING_TURNS or now - heard < _GREETING_S
+            if quiet >= _QUIET_TURNS and not (is_opening and is_greeting):
                 return
             await asyncio.sleep(_OPENING_POLL_S if quiet >= _QUIET_TURNS else 0)
             quiet += 1
-            arrived, arrivals = arrivals, self.arrivals()
-            if arrivals != arrived:
+            before, arrivals = arrivals, self.arrivals()
+            if arrivals != before:
                 heard, quiet = time.monotonic(), 0
-            if arrivals.connections != arrived.connections:
-                opened = heard
 
     # -- carrying --------------------------------------------------------------------------------
 

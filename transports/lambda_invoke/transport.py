@@ -59,7 +59,7 @@ class LambdaTransport(Transport):
         except CarriageError as error:
             raise ServerUnreachable(f"{self.url.redacted}: {error.message}") from error
         arrived = self._endpoint.counters
-        self._backend.batching.arrivals = lambda: Arrivals(arrived.connections, arrived.bytes_in)
+        self._backend.batching.arrivals = lambda: Arrivals(arrived.bytes_in, arrived.connected_at)
         self._stack.push_async_callback(self._endpoint.aclose)
         return AsyncMongoClient(
             self._endpoint.uri,
