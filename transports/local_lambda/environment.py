@@ -121,6 +121,7 @@ class Environment:
         self.log = log
         self.state = State.INIT
         self.retiring = False
+        self.linger_s = 0.0  # between its last invocation and its shutdown, once it is retiring
         self.is_expecting = True  # the invocation that it is started for
         self.invocations = 0
         self.init_failure: InitFailure | None = None

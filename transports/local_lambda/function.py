@@ -237,7 +237,7 @@ class Function:
 
     def _idles(self, environment: Environment) -> None:
         if environment.retiring:
-            self._stop(environment)
+            self._leave(environment)
             return
         self._idle.append(environment)
         loop = asyncio.get_running_loop()
@@ -262,21 +262,38 @@ class Function:
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
 
-    async def update(self, configuration: FunctionConfiguration) -> None:
+    async def update(self, configuration: FunctionConfiguration, linger_s: float = 0) -> None:
         """Take a new configuration; environments of the old one end after what they run."""
         self.configuration = configuration
         self._sandbox = None
-        await self.retire()
+        await self.retire(linger_s)
 
-    async def retire(self) -> None:
-        """Shut down the idle environments and have the others follow when they are done."""
+    async def retire(self, linger_s: float = 0) -> None:
+        """Shut down the idle environments and have the others follow when they are done.
+
+        With *linger_s* they stay for so long before that, frozen.
+        """
         self._forget_snapshots()
         for environment in list(self._environments.values()):
-            environment.retiring = True
+            if environment.retiring:
+                continue
+            environment.retiring, environment.linger_s = True, linger_s
             if environment.state is State.IDLE:
-                self._stop(environment)
+                self._leave(environment)
         if self._stopping:
             await asyncio.wait(self._stopping)
+
+    def _leave(self, environment: Environment) -> None:
+        """Shut a retiring environment down that is idle; frozen first, if it is to linger."""
+        if not environment.linger_s:
+            self._stop(environment)
+            return
+        self._forget_idle(environment)
+        if environment.idle_timer is not None:
+            environment.idle_timer.cancel()
+        environment.freeze()
+        loop = asyncio.get_running_loop()
+        environment.idle_timer = loop.call_later(environment.linger_s, self._stop, environment)
 
     async def aclose(self) -> None:
         """Shut every environment down, whatever it does. Bounded."""

@@ -199,11 +199,18 @@ class LocalLambda:
             configuration, self._account, self._cleanup, self._log_sink
         )
 
-    async def update_function(self, configuration: FunctionConfiguration) -> None:
+    async def update_function(
+        self, configuration: FunctionConfiguration, *, linger_s: float = 0
+    ) -> None:
         """Deploy: the next invocation runs the new configuration and code.
 
         Environments of the old one finish what they run and are retired; returns when those that
         were idle are gone.
+
+        Args:
+            configuration: the new one, of the same name.
+            linger_s: for how long they stay when they are idle, frozen and with their connections
+                open; it is AWS's own affair when it ends them.
 
         Raises:
             KeyError: no such function.
@@ -213,7 +220,7 @@ class LocalLambda:
         old = function.configuration
         self._concurrency.reserve(configuration.reserved_concurrency, old.reserved_concurrency)
         self._configurations[configuration.name] = configuration
-        await function.update(configuration)
+        await function.update(configuration, linger_s)
 
     def put_function_concurrency(self, name: str, reserved_concurrency: int | None) -> None:
         """Change how many invocations run at one time. No deployment: environments stay.

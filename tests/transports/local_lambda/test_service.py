@@ -160,6 +160,28 @@ async def test_update_replaces_idle_environments(
     assert (await post(service)).document == "new"
 
 
+async def test_update_keeps_old_environments_frozen_while_they_linger(
+    serve: Any, post: Any, function: Any, gone: Any
+) -> None:
+    service = await serve()
+    old = (await post(service)).document["pid"]
+    await service.update_function(function(), linger_s=60)
+    new = (await post(service)).document["pid"]
+    states = {each.pid: each.frozen for each in service.environments("f")}
+    assert states == {old: True, new: False}
+    await service.aclose()
+    await gone([old, new])
+
+
+async def test_update_ends_what_has_lingered(
+    serve: Any, post: Any, function: Any, gone: Any
+) -> None:
+    service = await serve()
+    old = (await post(service)).document["pid"]
+    await service.update_function(function(), linger_s=0.01)
+    await gone([old])
+
+
 async def test_update_lets_running_invocations_finish(
     serve: Any, post: Any, function: Any, occupy: Any, code: Path, gone: Any
 ) -> None:
