@@ -51,6 +51,7 @@ class Kind:
         in_transaction: an error means that a transaction was aborted, or its commit failed.
         compound: several commands without a transaction: an error is about one of them only.
         limit_s: taking longer is hanging.
+        times: how many of it run at the same time, each an operation of its own.
         possible: whether the worker can do it now.
         done: what the worker remembers of one that was acknowledged.
     """
@@ -62,6 +63,7 @@ class Kind:
     in_transaction: bool = False
     compound: bool = False
     limit_s: float = 60.0
+    times: int = 1
     possible: Callable[[Worker], bool] = _always
     done: Callable[[Worker, Effects, Result], None] = _nothing
 
@@ -319,6 +321,8 @@ KINDS = (
     Kind(name="increment", weight=14, choose=_counter, run=_increment),
     Kind(name="find and increment", weight=10, choose=_counter, run=_find_and_increment),
     Kind(name="repository increment", weight=6, choose=_counter, run=_repository_increment),
+    Kind(name="gathered increment", weight=4, choose=_counter, run=_increment, times=8),
+    Kind(name="gathered insert", weight=3, choose=_one_document, run=_insert, times=8),
     Kind(name="ordered bulk", weight=8, choose=_bulk_effects, run=_bulk, compound=True),
     Kind(name="insert", weight=10, choose=_one_document, run=_insert, done=_remember),
     Kind(

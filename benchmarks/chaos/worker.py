@@ -67,7 +67,7 @@ class Worker:
             while not stop.is_set():
                 [kind] = self.random.choices(kinds, weights)
                 if kind.possible(self):
-                    await self._do(kind)
+                    await asyncio.gather(*(self._do(kind) for _ in range(kind.times)))
                 await asyncio.sleep(self.random.uniform(0, _THINK_S))
 
     async def _do(self, kind: Kind) -> None:
