@@ -1,4 +1,4 @@
-"""Index specifications: what may be asked for, how it is stored, what conflicts with what.
+"""Index specifications: what may be asked for, and how it is stored.
 
 Spec: https://www.mongodb.com/docs/manual/reference/command/createIndexes/
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bson import Int64, Regex
+from bson import Int64
 
 from transports.fake.bson_text import render, render_document
 from transports.fake.collation_spec import compile_collation
@@ -16,13 +16,11 @@ from transports.fake.errors import (
     BAD_VALUE,
     CANNOT_CREATE_INDEX,
     FAILED_TO_PARSE,
-    INDEX_KEY_SPECS_CONFLICT,
-    INDEX_OPTIONS_CONFLICT,
     TYPE_MISMATCH,
     CommandFailure,
 )
 from transports.fake.expressions.numbers import whole
-from transports.fake.indexes import Index
+from transports.fake.index_filters import check_partial, refused
 from transports.fake.matcher import SPECIAL_FEATURES, compile_filter
 from transports.fake.storage import Collection
 from transports.fake.text.tokens import is_known
@@ -70,11 +68,6 @@ _ORDER: Final = (
 )
 _FLAGS: Final = ("unique", "sparse", "background", "hidden")
 _ID_OPTIONS: Final = frozenset({"v", "key", "name", "ns", "collation", "clustered"})
-_PARTIAL_OPERATORS: Final = frozenset(
-    {"$eq", "$exists", "$gt", "$gte", "$lt", "$lte", "$type", "$in", "$and", "$or", "$geoWithin"}
-)
-_INDEX_ALREADY_EXISTS: Final = 68
-_OPERATION_FAILED: Final = 96
 _MAX_EXPIRY: Final = 0x7FFFFFFF
 
 
@@ -95,7 +88,7 @@ def normalised(collection: Collection, spec: Any, place: int) -> Document:
         return _id_spec(collection, spec)
     _check_reserved_names(spec)
     _check_expiry(spec)
-    _check_partial(spec)
+    check_partial(spec)
     _check_text(spec)
     return _stored(collection, spec)
 
@@ -106,17 +99,11 @@ def _is_id_key(key: Document) -> bool:
     return list(key) == ["_id"] and is_number(kind) and abs(int(as_decimal(kind))) == 1
 
 
-def _error(spec: Document, reason: str, code: int = CANNOT_CREATE_INDEX) -> CommandFailure:
-    return CommandFailure(
-        code, f"Error in specification {render_document(spec)} :: caused by :: {reason}"
-    )
-
-
 def _check_shape(spec: Document) -> None:
     """Check the fields one by one, in the order in which they are given, as the server does."""
     for field in spec:
         if field not in _KNOWN:
-            raise _error(
+            raise refused(
                 spec,
                 f"The field '{field}' is not valid for an index specification. Specification: "
                 f"{render_document(spec)}",
@@ -129,25 +116,25 @@ def _check_shape(spec: Document) -> None:
             _CHECKS[field](spec, value)
     for field in ("key", "name"):
         if field not in spec:
-            raise _error(
+            raise refused(
                 spec,
                 f"The '{field}' field is a required property of an index specification",
                 FAILED_TO_PARSE,
             )
     if spec["name"] == "":
-        raise _error({**spec, "v": 2}, "index name cannot be empty")
+        raise refused({**spec, "v": 2}, "index name cannot be empty")
     _check_wildcard(spec)
 
 
 def _check_flag(spec: Document, flag: str) -> None:
     if flag == "hidden" and type(spec[flag]) is not bool:
-        raise _error(
+        raise refused(
             spec,
             f"The field 'hidden' must be a bool, but got {bson_type(spec[flag])[1]}",
             TYPE_MISMATCH,
         )
     if type(spec[flag]) is not bool and not is_number(spec[flag]):
-        raise _error(
+        raise refused(
             spec,
             f"The field '{flag} has value {flag}: {render(spec[flag])}, which is not "
             "convertible to bool",
@@ -157,7 +144,7 @@ def _check_flag(spec: Document, flag: str) -> None:
 
 def _check_name(spec: Document, name: Any) -> None:
     if type(name) is not str:
-        raise _error(
+        raise refused(
             spec,
             f"The field 'name' must be a string, but got {bson_type(name)[1]}",
             TYPE_MISMATCH,
@@ -166,20 +153,20 @@ def _check_name(spec: Document, name: Any) -> None:
 
 def _check_version(spec: Document, version: Any) -> None:
     if not is_number(version):
-        raise _error(
+        raise refused(
             spec,
             f"The field 'v' must be a number, but got {bson_type(version)[1]}",
             TYPE_MISMATCH,
         )
     if whole(version) is None:
-        raise _error(
+        raise refused(
             spec,
             f"Index version must be representable as a 32-bit integer, but got {render(version)}",
             BAD_VALUE,
         )
     if as_decimal(version) not in (1, 2):
         shown = render_document(spec)
-        raise _error(
+        raise refused(
             spec,
             f"Invalid index specification {shown}; cannot create an index with v={render(version)}",
         )
@@ -187,45 +174,45 @@ def _check_version(spec: Document, version: Any) -> None:
 
 def _check_collation(spec: Document, collation: Any) -> None:
     if type(collation) is not dict:
-        raise _error(
+        raise refused(
             spec,
             f"The field 'collation' must be an object, but got {bson_type(collation)[1]}",
             TYPE_MISMATCH,
         )
     if not collation:
-        raise _error(spec, "The field 'collation' cannot be an empty object.", BAD_VALUE)
+        raise refused(spec, "The field 'collation' cannot be an empty object.", BAD_VALUE)
 
 
 def _check_key(spec: Document, key: Any) -> None:
     if type(key) is not dict:
-        raise _error(
+        raise refused(
             spec,
             f"The field 'key' must be an object, but got {bson_type(key)[1]}",
             TYPE_MISMATCH,
         )
     if not key:
-        raise _error(spec, "Index keys cannot be empty.")
+        raise refused(spec, "Index keys cannot be empty.")
     for field, kind in key.items():
         if type(kind) is str:
             if kind not in _PLUGINS:
-                raise _error(spec, f"Unknown index plugin '{kind}'")
+                raise refused(spec, f"Unknown index plugin '{kind}'")
         elif not is_number(kind):
-            raise _error(
+            raise refused(
                 spec,
                 f"Values in v:2 index key pattern cannot be of type {bson_type(kind)[1]}. Only "
                 "numbers > 0, numbers < 0, and strings are allowed.",
             )
         elif not as_decimal(kind):
-            raise _error(spec, "Values in the index key pattern cannot be 0.")
+            raise refused(spec, "Values in the index key pattern cannot be 0.")
         parts = field.split(".")
         if any(not part for part in parts):
-            raise _error(spec, "Index keys cannot contain an empty field.")
+            raise refused(spec, "Index keys cannot contain an empty field.")
         wildcard = parts[-1] == "$**" and (is_number(kind) or kind == "text")
         if any(
             part.startswith("$") and part not in ("$id", "$ref", "$db")
             for part in (parts[:-1] if wildcard else parts)
         ):
-            raise _error(
+            raise refused(
                 spec, "Index key contains an illegal field name: field name starts with '$'."
             )
 
@@ -300,7 +287,7 @@ def _check_expiry(spec: Document) -> None:
 def _check_text(spec: Document) -> None:
     language = spec.get("default_language", "english")
     if "text" in spec["key"].values() and (type(language) is not str or not is_known(language)):
-        raise _error({**spec, "v": 2}, "default_language is not valid")
+        raise refused({**spec, "v": 2}, "default_language is not valid")
 
 
 def _check_wildcard(spec: Document) -> None:
@@ -310,22 +297,22 @@ def _check_wildcard(spec: Document) -> None:
     if not kinds or "text" in kinds:
         return
     if len(key) > 1:
-        raise _error(spec, "wildcard indexes do not allow compounding")
+        raise refused(spec, "wildcard indexes do not allow compounding")
     if type(kinds[0]) is not str and as_decimal(kinds[0]) < 0:
-        raise _error(spec, "A numeric value in a $** index key pattern must be positive.")
+        raise refused(spec, "A numeric value in a $** index key pattern must be positive.")
     if as_decimal(spec.get("v", 2)) == 1:
-        raise _error(
+        raise refused(
             spec,
             f"bad index key pattern {render_document(key)}: 'wildcard' index plugin is not allowed "
             "with index version v:1",
         )
     for option in ("sparse", "unique"):
         if spec.get(option):
-            raise _error(
+            raise refused(
                 {**spec, "v": 2}, f"Index type 'wildcard' does not support the {option} option"
             )
     if "expireAfterSeconds" in spec:
-        raise _error({**spec, "v": 2}, "Index type 'wildcard' cannot be a TTL index")
+        raise refused({**spec, "v": 2}, "Index type 'wildcard' cannot be a TTL index")
 
 
 def _check_filter(spec: Document, expression: Any) -> None:
@@ -334,64 +321,7 @@ def _check_filter(spec: Document, expression: Any) -> None:
         try:
             compile_filter(expression, banned=SPECIAL_FEATURES)
         except CommandFailure as failure:
-            raise _error(spec, failure.message, failure.code) from failure
-
-
-def _check_partial(spec: Document) -> None:
-    expression = spec.get("partialFilterExpression")
-    if expression is None:
-        return
-    if type(expression) is not dict:
-        raise _error(
-            spec,
-            "The field 'partialFilterExpression' must be an object, but got "
-            f"{bson_type(expression)[1]}",
-            TYPE_MISMATCH,
-        )
-    if spec.get("sparse"):
-        raise _error({**spec, "v": 2}, 'cannot mix "partialFilterExpression" and "sparse" options')
-    operator = _unsupported_operator(expression)
-    if operator is not None:
-        raise _error({**spec, "v": 2}, f"Expression not supported in partial index: {operator}\n")
-
-
-def _unsupported_operator(expression: Any) -> str | None:
-    if type(expression) is dict:
-        for name, value in expression.items():
-            if name == "$comment":
-                continue
-            if type(value) is Regex and not name.startswith("$"):
-                return f"{name} regex {render(value)}"
-            if name == "$all" and type(value) is list:
-                found = _unsupported_all(value)
-                if found is not None:
-                    return found
-                continue
-            if name.startswith("$") and name not in _PARTIAL_OPERATORS:
-                return str(name)
-            if name == "$exists" and not value:
-                return "$not\n    $exists"
-            found = _unsupported_operator(value) if name not in ("$eq", "$in") else None
-            if found is not None:
-                return found
-    elif type(expression) is list:
-        for element in expression:
-            found = _unsupported_operator(element)
-            if found is not None:
-                return found
-    return None
-
-
-def _unsupported_all(values: list[Any]) -> str | None:
-    """Look at the ``$and`` of equalities that an ``$all`` is short for."""
-    if not values:
-        return "$alwaysFalse"
-    for value in values:
-        if type(value) is Regex:
-            return f"regex {render(value)}"
-        if type(value) is dict and "$elemMatch" in value:
-            return "$elemMatch"
-    return None
+            raise refused(spec, failure.message, failure.code) from failure
 
 
 def _stored(collection: Collection, spec: Document) -> Document:
@@ -459,112 +389,3 @@ _CHECKS: Final[Mapping[str, Callable[[Document, Any], None]]] = {
     "collation": _check_collation,
     "partialFilterExpression": _check_filter,
 }
-
-
-def check_together(indexes: Mapping[str, Index], specs: list[Document], *, empty: bool) -> None:
-    """Refuse specifications of one command that are in each other's way.
-
-    Args:
-        indexes: those that the collection has.
-        specs: the new ones, as `normalised` returns them.
-        empty: whether the collection holds no documents: its indexes are made one after the
-            other, those of any other in one build.
-
-    Raises:
-        CommandFailure: 68 (96 in a build) for two that are the same, and what `existing` raises.
-    """
-    held = dict(indexes)
-    for spec in specs:
-        if existing(held, spec) is not None:
-            if empty:
-                raise CommandFailure(
-                    _INDEX_ALREADY_EXISTS, f"Identical index already exists: {spec['name']}"
-                )
-            raise CommandFailure(
-                _OPERATION_FAILED,
-                "Cannot build two identical indexes. Try again without duplicate indexes.",
-            )
-        held[spec["name"]] = Index(spec)
-
-
-def existing(indexes: Mapping[str, Index], spec: Document) -> Index | None:
-    """Return the index that the specification asks for if it exists already.
-
-    Raises:
-        CommandFailure: 85 or 86 if another index is in its way, 67 for a second text index.
-    """
-    same_name = indexes.get(spec["name"])
-    if same_name is not None and _same(same_name.spec, spec):
-        return same_name
-    shown = f"Requested index: {_shown(spec)}, existing index: "
-    if same_name is not None and not _equivalent(same_name.spec, spec):
-        raise CommandFailure(
-            INDEX_KEY_SPECS_CONFLICT,
-            "An existing index has the same name as the requested index. When index names are not "
-            "specified, they are auto generated and can cause conflicts. Please refer to our "
-            f"documentation. {shown}{_shown(same_name.spec)}",
-        )
-    for index in indexes.values():
-        if not _equivalent(index.spec, spec):
-            continue
-        if index.name == spec["name"]:
-            raise CommandFailure(
-                INDEX_OPTIONS_CONFLICT,
-                "An equivalent index already exists with the same name but different options. "
-                f"{shown}{_shown(index.spec)}",
-            )
-        if index.name == "_id_":
-            return index
-        if _same({**index.spec, "name": ""}, {**spec, "name": ""}):
-            raise CommandFailure(
-                INDEX_OPTIONS_CONFLICT,
-                f"Index already exists with a different name: {index.name}",
-            )
-        raise CommandFailure(
-            INDEX_OPTIONS_CONFLICT,
-            "An equivalent index already exists with a different name and options. "
-            f"{shown}{_shown(index.spec)}",
-        )
-    if "_fts" in spec["key"]:
-        for index in indexes.values():
-            if "_fts" in index.pattern:
-                raise CommandFailure(
-                    CANNOT_CREATE_INDEX,
-                    "only one text index per collection allowed, found existing text index "
-                    f'"{index.name}"',
-                )
-    return None
-
-
-def _shown(spec: Document) -> str:
-    """Return a specification as the conflict messages show it: flags before the key."""
-    first = {"v": spec["v"]}
-    if spec.get("unique"):
-        first["unique"] = True
-    rest = {field: value for field, value in spec.items() if field not in first}
-    return render_document({**first, **rest})
-
-
-def _equivalent(left: Document, right: Document) -> bool:
-    """Tell whether two indexes would hold the same keys for the same documents."""
-    fields = ("key", "collation", "partialFilterExpression", "unique", "sparse")
-    return all(
-        render(left.get(field) or None) == render(right.get(field) or None) for field in fields
-    )
-
-
-def _same(left: Document, right: Document) -> bool:
-    ignored = ("background", "hidden", "v")
-    return render(
-        {
-            field: value
-            for field, value in sorted(left.items())
-            if field not in ignored and value is not False
-        }
-    ) == render(
-        {
-            field: value
-            for field, value in sorted(right.items())
-            if field not in ignored and value is not False
-        }
-    )

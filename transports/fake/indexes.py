@@ -2,7 +2,8 @@
 
 Keys are found as the server finds them: an array on an indexed path gives one key per element, a
 missing field counts as null. Maps are hash maps, so an equality costs the same at any size.
-What options an index may have, and which indexes conflict, is `transports.fake.index_specs`.
+What options an index may have is `transports.fake.index_specs`, which indexes conflict
+`transports.fake.index_conflicts`.
 
 Spec: https://www.mongodb.com/docs/manual/indexes/
 """

@@ -19,7 +19,8 @@ from transports.fake.errors import (
     CommandFailure,
 )
 from transports.fake.fetching import list_reply
-from transports.fake.index_specs import check_together, existing, normalised
+from transports.fake.index_conflicts import check_together, existing
+from transports.fake.index_specs import normalised
 from transports.fake.indexes import Index
 from transports.fake.namespaces import check_writable, collection_name
 from transports.fake.operation import Operation, Waiting
