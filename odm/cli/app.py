@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from enum import StrEnum
-from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +17,8 @@ from odm.cli.console import Console
 from odm.cli.cost.command import cost_command
 from odm.cli.demo.command import demo_command
 from odm.cli.doctor.command import doctor_command
-from odm.cli.failures import EXIT_CODES_HELP, describe, exit_code
+from odm.cli.failures import EXIT_CODES_HELP, ExitCode, describe, exit_code, failure_document
+from odm.cli.help import teach
 from odm.cli.lifecycle import Stopped
 from odm.cli.local import local_command
 from odm.cli.package.command import package_command
@@ -64,6 +66,8 @@ def _app() -> typer.Typer:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         Console().line(f"odm {version('odm-transports')}")
         raise typer.Exit
 
@@ -92,21 +96,78 @@ def _global_options(
         )
 
 
-def run_app(arguments: Sequence[str] | None) -> int:
+# typer ≥ 0.26 has a parser of its own, earlier ones use the package click: both derive this.
+_UsageError: type[Any] = next(
+    each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
+)
+
+
+def run_app(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code.
 
-    Errors that a user can understand are told in a line; a defect of ours keeps its traceback.
+    Errors that a user can understand are told in a line, with ``--json`` in a document on stdout,
+    too; a defect of ours keeps its traceback.
     """
+    Console.document_written = False
     try:
-        _app()(args=None if arguments is None else list(arguments), prog_name="odm")
+        _invoke(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except typer.Exit as stop:
+        return stop.exit_code
     except Stopped as stop:
         return stop.exit_code
+    except typer.Abort:  # Ctrl-C or Ctrl-D at a prompt
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        return ExitCode.BROKEN_PIPE
+    except _UsageError as error:
+        return _tell_usage(error, arguments)
     except Exception as error:
         code = exit_code(error)
         if code is None:
-            raise
-        Console().error(describe(error))
-        return code
-    return 0
+            return _tell_defect(error, arguments)
+        return _tell(type(error).__name__, describe(error), code, arguments)
+    return ExitCode.OK
+
+
+def _invoke(arguments: Sequence[str]) -> None:
+    app = _app()
+    if "_ODM_COMPLETE" in os.environ:  # a shell asks what could come next
+        app(args=list(arguments), prog_name="odm")
+    command = typer.main.get_command(app)
+    teach(command, rich=app.rich_markup_mode is not None)
+    # Not app(): it would tell errors in a way of its own, and end the process.
+    with command.make_context("odm", list(arguments)) as context:
+        command.invoke(context)
+
+
+def _tell(name: str, message: str, code: int, arguments: Sequence[str]) -> int:
+    """Say in a line what went wrong; with ``--json`` also in a document, if there is none yet."""
+    try:
+        Console().error(message)
+        if "--json" in arguments and not Console.document_written:
+            Console(json_output=True).event(failure_document(name, message, code))
+    except OSError as error:  # stderr or stdout is what went wrong
+        return exit_code(error) or code
+    return code
+
+
+def _tell_usage(error: Any, arguments: Sequence[str]) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return ExitCode.USAGE
+    context = getattr(error, "ctx", None)
+    path = "odm" if context is None else context.command_path
+    message = error.format_message().rstrip(".")
+    message = message[:1].lower() + message[1:]
+    variable = getattr(getattr(error, "param", None), "envvar", None)
+    if variable and type(error).__name__ == "MissingParameter":
+        message += f": write it, or set {variable}"
+    return _tell("UsageError", f"{message}; {path} --help says more", ExitCode.USAGE, arguments)
+
+
+def _tell_defect(error: Exception, arguments: Sequence[str]) -> int:
+    traceback.print_exc()
+    message = f"a defect of odm: {type(error).__name__}; please report it, with odm version"
+    return _tell("Defect", message, ExitCode.DEFECT, arguments)

@@ -1,7 +1,8 @@
 """What a command says, and where: results to stdout, everything else to stderr.
 
-On a terminal it has colours and tables; in a pipe it is plain text. Nothing that comes from outside
-is ever read as markup. With ``--json`` stdout carries one JSON document and nothing else.
+On a terminal it has colours and tables; in a pipe it is plain text. A table that a narrow terminal
+cannot hold is told row by row. Nothing that comes from outside is ever read as markup. With
+``--json`` stdout carries one JSON document and nothing else.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
 _PIPED_WIDTH = 240
+_PADDING = 2  # blanks between two columns of a terminal's table, and at its edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,9 @@ class Console:
         json_output: stdout is for one JSON document: `line` and `table` are silent.
         quiet: `note` is silent.
     """
+
+    document_written: ClassVar[bool] = False
+    """Whether this process has written its JSON document: there is no second one."""
 
     def __init__(self, *, json_output: bool = False, quiet: bool = False) -> None:
         self.json_output = json_output
@@ -76,6 +82,7 @@ class Console:
             ascii_only = self._out.encoding.lower().replace("-", "") != "utf8"
             text = json.dumps(value, indent=2, ensure_ascii=ascii_only, default=str)
             self._out.print(Text(text), soft_wrap=True)
+            Console.document_written = True
 
     def event(self, value: Mapping[str, Any]) -> None:
         """Write one of several JSON documents to stdout, on a line of its own (JSON Lines)."""
@@ -93,10 +100,14 @@ class Console:
                 self._out.print(text, soft_wrap=True)
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-        """Write a table to stdout."""
+        """Write a table to stdout; row by row, where the terminal is too narrow for it."""
         if self.json_output:
             return
+        rows = [list(row) for row in rows]
         terminal = self._out.is_terminal
+        if terminal and _least_width(columns, rows) > self._out.width:
+            self._records(columns, rows)
+            return
         table = Table(
             box=box.SIMPLE_HEAD if terminal else None,
             pad_edge=terminal,
@@ -108,11 +119,32 @@ class Console:
                 column.title.replace(" ", "\n") if terminal and column.numeric else column.title,
                 justify="right" if column.numeric else "left",
                 style=column.style,
-                no_wrap=not terminal,
+                no_wrap=not terminal or column.numeric,
             )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         self._out.print(table)
+
+    def _records(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        width = max((cell_len(column.title) for column in columns[1:]), default=0)
+        for heading, *cells in rows:
+            self._out.print(Text(heading, "bold"), soft_wrap=True)
+            for column, cell in zip(columns[1:], cells, strict=False):
+                if cell:
+                    text = Text.assemble((f"  {column.title:<{width}}  ", "dim"), cell)
+                    self._out.print(text, soft_wrap=True)
+
+
+def _least_width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    """Return how wide a terminal's table is at least: words and numbers are not broken."""
+    width = 0
+    for index, column in enumerate(columns):
+        cells = [row[index] for row in rows if index < len(row)]
+        pieces = [*column.title.split()]
+        for cell in cells:
+            pieces += [cell] if column.numeric else cell.split()
+        width += max(map(cell_len, pieces), default=0) + _PADDING
+    return width
 
 
 def counted(number: int, noun: str) -> str:
@@ -120,8 +152,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+class _RichConsole(RichConsole):
+    def on_broken_pipe(self) -> None:
+        """Let whoever runs the command know: Rich's own answer is exit code 1."""
+        raise BrokenPipeError
+
+
 def _console(*, stderr: bool) -> RichConsole:
-    console = RichConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console = _RichConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _PIPED_WIDTH  # a pipe has no width to fit into
     return console

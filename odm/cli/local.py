@@ -103,8 +103,12 @@ def local_command(
             min=0, help="Reserved concurrency of each function; without it, the account's 1,000."
         ),
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds an invocation may take.")] = 30.0,
-    memory: Annotated[int, typer.Option(help="Memory of each function, in MB.")] = 256,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long an invocation may take.")
+    ] = 30.0,
+    memory: Annotated[
+        int, typer.Option("--memory-mb", "--memory", metavar="MB", help="Memory of each function.")
+    ] = 256,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Write a line per invocation to stderr.")
     ] = False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,9 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; see `odm.cli.failures`.
 
     Args:
-        arguments: what stands after ``odm``; None takes it from the process.
+        arguments: what stands after ``odm``; None takes it from the process, which then is ours:
+            Ctrl-C ends it without a traceback, while it imports and while it exits, too.
     """
+    ours = arguments is None
+    _open_streams()
     _be_quiet()
+    if ours:
+        _interrupt_by_default(True)
     try:
         from odm.cli.app import run_app
     except ModuleNotFoundError as error:
@@ -32,14 +38,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 3
     except KeyboardInterrupt:
         return 130
+    if ours:
+        _interrupt_by_default(False)
     try:
-        return run_app(arguments)
+        code = run_app(sys.argv[1:] if arguments is None else list(arguments))
     except KeyboardInterrupt:  # before a command's event loop runs, or after
-        return 130
-    except BrokenPipeError:
+        code = 130
+    if code == 141:
         # `odm … | head`: nobody reads any more. What Python would flush at exit goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    if ours:
+        _interrupt_by_default(True)
+        code = _flushed(code)
+    return code
+
+
+def _open_streams() -> None:
+    """Give a process that was started with closed streams (``>&-``) some that lead nowhere.
+
+    What it opens next would take their numbers, and get what is written to them.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - open for good
+
+
+def _interrupt_by_default(wanted: bool) -> None:
+    """Let Ctrl-C end the process at once, or raise KeyboardInterrupt again."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as `nohup` and shells ask for
+        signal.signal(signal.SIGINT, signal.SIG_DFL if wanted else signal.default_int_handler)
+
+
+def _flushed(code: int) -> int:
+    """Write what is left in stdout's buffer, and return the exit code: 3 if there is no room."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or 3
+    return code
 
 
 def _be_quiet() -> None:

@@ -10,8 +10,7 @@ import typer
 
 from odm.cli import lifecycle
 from odm.cli.console import Console, counted
-from odm.cli.failures import CommandFailed, ExitCode, describe, exit_code
-from odm.cli.options import JsonOption, UrlArgument
+from odm.cli.options import JsonOption, QuietOption, UrlArgument
 from transports import Transport, open_transport
 from transports.url import parse_url
 
@@ -20,6 +19,7 @@ def ping_command(
     url: UrlArgument,
     count: Annotated[int, typer.Option("--count", "-c", min=1, help="How many pings.")] = 5,
     json_output: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Reach MongoDB under a URL and tell what answered.
 
@@ -28,21 +28,9 @@ def ping_command(
 
     Example: odm ping 'lambda://db-proxy:live/cms?region=eu-central-1'
     """
-    console = Console(json_output=json_output)
+    console = Console(json_output=json_output, quiet=quiet)
     redacted = parse_url(url).redacted
-    try:
-        answer = lifecycle.run(_ping(url, count))
-    except Exception as error:
-        if not json_output or exit_code(error) is None:
-            raise
-        console.document(
-            {
-                "ok": False,
-                "url": redacted,
-                "error": {"type": type(error).__name__, "message": describe(error)},
-            }
-        )
-        raise CommandFailed(describe(error), exit_code(error) or ExitCode.UNAVAILABLE) from error
+    answer = lifecycle.run(_ping(url, count))
     console.document({"ok": True, "url": redacted, **answer})
     console.pairs([("url", redacted), *_rows(answer)])
 

@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from odm.cli.console import Console
-from odm.cli.options import JsonOption
+from odm.cli.options import JsonOption, QuietOption
 
 _PACKAGES = (
     "odm-transports",
@@ -20,14 +20,14 @@ _PACKAGES = (
 )
 
 
-def version_command(json_output: JsonOption = False) -> None:
+def version_command(json_output: JsonOption = False, quiet: QuietOption = False) -> None:
     """Show the versions that are at work.
 
     Those of odm, of what it is built on, and of the extras that are installed.
 
     Example: odm version --json
     """
-    console = Console(json_output=json_output)
+    console = Console(json_output=json_output, quiet=quiet)
     versions = {name: _version(name) for name in _PACKAGES}
     console.pairs(
         [

@@ -67,7 +67,6 @@ def tunnel_command(
         str | None,
         typer.Option(
             "--user",
-            "-u",
             metavar="NAME",
             help="Ask clients for this user (SCRAM-SHA-256). The password is read from "
             f"{VARIABLE}, --password-file or a prompt.",
