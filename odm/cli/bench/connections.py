@@ -3,7 +3,8 @@
 Two experiments of the article of 2020 with real processes. An *installation* is eight callers in a
 moment (four applications, two functions each). *Many callers* are as many as the settings say. All
 of them start at once, send a few queries at the same time, and stay, as execution environments do;
-then they are gone without a word.
+then they are gone without a word. ``benchmarks/connections`` goes further: hundreds of callers,
+redeployments, zombies.
 
 Source: https://www.mongodb.com/docs/manual/reference/command/serverStatus/#connections
 """
@@ -39,7 +40,8 @@ _LEFT_OUT = (
     "asserts extra_info flowControl locks metrics mirroredReads network opcounters repl tcmalloc "
     "transactions wiredTiger"
 )
-_QUESTION: dict[str, Any] = {"serverStatus": 1, **dict.fromkeys(_LEFT_OUT.split(), 0)}
+CONNECTIONS_COMMAND: dict[str, Any] = {"serverStatus": 1, **dict.fromkeys(_LEFT_OUT.split(), 0)}
+"""``serverStatus`` with its ``connections`` and little else."""
 
 
 async def run_connections(
@@ -96,7 +98,7 @@ async def _sample(observer: Transport, curve: ConnectionCurve, before: int, star
 
 
 async def _ask(observer: Transport) -> tuple[int, int]:
-    reply = await observer.client.admin.command(_QUESTION)
+    reply = await observer.client.admin.command(CONNECTIONS_COMMAND)
     return int(reply["connections"]["current"]), int(reply["connections"]["totalCreated"])
 
 
