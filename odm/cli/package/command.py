@@ -99,10 +99,7 @@ def package_command(
     console = Console(json_output=json_output, quiet=quiet)
     target = Target(architecture or this_architecture(), runtime or this_runtime())
     _check_usage(target, wheel_dir, installed)
-    if not output.parent.is_dir():
-        raise CommandFailed(
-            f"cannot write {output}: there is no {output.parent} directory", ExitCode.USAGE
-        )
+    _check_output(output)
     wanted = Wanted(
         aws_auth=aws_auth, pins=read_pins(pin or []), wheel_dir=wheel_dir, installed=installed
     )
@@ -124,6 +121,24 @@ def _check_usage(target: Target, wheel_dir: Path | None, installed: bool) -> Non
             "wheels, or name a --wheel-dir",
             ExitCode.USAGE,
         )
+
+
+def _check_output(path: Path) -> None:
+    """Say before the work what cannot be written after it.
+
+    The zip takes the place of what has its name: a device or a pipe would be gone.
+    """
+    if not path.parent.is_dir():
+        raise CommandFailed(
+            f"cannot write {path}: there is no {path.parent} directory", ExitCode.USAGE
+        )
+    if path.is_dir():
+        raise CommandFailed(
+            f"cannot write {path}: it is a directory; write --output {path / 'db-proxy.zip'}",
+            ExitCode.USAGE,
+        )
+    if path.exists() and not path.is_file():
+        raise CommandFailed(f"cannot write {path}: it is not a file", ExitCode.USAGE)
 
 
 def _write(path: Path, archive: bytes) -> None:

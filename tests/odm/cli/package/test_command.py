@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,8 @@ def test_the_same_input_gives_the_same_bytes(
         (["--python", "/bin/sh"], "no CPython"),
         (["--runtime", "python3.10"], "python3.11"),
         (["--installed", "--output", "nowhere/f.zip"], "cannot write nowhere/f.zip"),
+        (["--installed", "--output", "."], "write --output db-proxy.zip"),
+        (["--installed", "--output", "pipe"], "cannot write pipe: it is not a file"),
     ],
 )
 def test_wrong_usage_is_told_with_what_to_write(
@@ -77,12 +80,14 @@ def test_wrong_usage_is_told_with_what_to_write(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.json").write_text('{"readonly": true}')
+    os.mkfifo(tmp_path / "pipe")
     other = "x86_64" if target.architecture == "arm64" else "arm64"
     arguments = [other if each == "OTHER" else each for each in arguments]
     ran = odm_here("package", *arguments)
     assert ran.code == 2
     assert told in ran.err
     assert ran.out == ""
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_no_wheels_is_told_in_a_line(odm_here: OdmHere, tmp_path: Path) -> None:
