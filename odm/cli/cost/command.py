@@ -253,5 +253,10 @@ def _tell(plan: Plan, html: Path | None, connection_limit: int | None, console: 
     show(plan, console, connection_limit)
     console.document({"ok": not plan.problems(connection_limit), **plan.document()})
     if html is not None:
-        html.write_text(page(plan), encoding="utf-8")
+        try:
+            html.write_text(page(plan), encoding="utf-8")
+        except OSError as error:
+            raise CommandFailed(
+                f"cannot write --html {html}: {error.strerror}", ExitCode.USAGE
+            ) from error
         console.note(f"report: {html}")

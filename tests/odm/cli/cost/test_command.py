@@ -51,6 +51,14 @@ def test_json_is_one_document_with_everything(odm_here: Any) -> None:
     assert again == document
 
 
+def test_a_report_that_cannot_be_written_is_told_in_a_line(odm_here: Any, tmp_path: Path) -> None:
+    html = tmp_path / "cost.html"
+    html.symlink_to(tmp_path / "missing" / "cost.html")
+    ran = odm_here("cost", "--html", str(html))
+    assert ran.code == 2
+    assert ran.err == f"odm: cannot write --html {html}: No such file or directory\n"
+
+
 def test_the_report_is_one_file_with_plots(odm_here: Any, tmp_path: Path) -> None:
     html = tmp_path / "cost.html"
     ran = odm_here("cost", "--gather", "20", "--simulate", "2", "--html", str(html), "-q")
