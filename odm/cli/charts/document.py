@@ -20,10 +20,10 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .25rem }
 p.note, td.note { color: var(--pale) } .warn { color: #b4322a; font-weight: 600 }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;
   font-size: 13px }
-.wide { overflow-x: auto }
+.wide { overflow-x: auto } .n { white-space: nowrap }
 th, td { text-align: right; padding: .2rem .5rem; border-bottom: 1px solid var(--rule) }
 th:first-child, td:first-child, th.l, td.l { text-align: left }
-svg { width: 100%; height: auto; font: 12px system-ui, sans-serif }
+svg { width: 100%; min-width: 640px; height: auto; font: 12px system-ui, sans-serif }
 svg text { fill: var(--ink) } svg text.tick { fill: var(--pale); font-size: 11px }
 .grid { stroke: var(--rule) } .whisker { stroke: var(--pale) }
 .median { stroke: var(--ink); stroke-width: 2 } .curve { fill: none !important; stroke-width: 2 }
@@ -32,7 +32,7 @@ svg text { fill: var(--ink) } svg text.tick { fill: var(--pale); font-size: 11px
 """
 _COLOURS = (
     *("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66aacc"),
-    *("#aa3377", "#ee7733", "#009988", "#8877cc", "#99775a"),
+    *("#aa3377", "#ee7733", "#009988", "#8877cc", "#99775a", "#dd88bb", "#778899"),
 )
 
 

@@ -17,6 +17,7 @@ from odm.cli.charts.svg import (
     path,
     rectangle,
     text,
+    three_digits,
     x_axis,
     y_axis,
 )
@@ -25,8 +26,9 @@ _WIDTH = 760.0
 _LEFT = 130.0
 _RIGHT = 20.0
 _ROW = 24.0
+_LETTER = 7.0
 _PLOT_HEIGHT = 260.0
-_CURVE_LEFT = 56.0
+_CURVE_LEFT = 68.0
 
 Curve = Sequence[tuple[float, float]]
 
@@ -40,7 +42,8 @@ def boxes(title: str, rows: Mapping[str, Summary], names: Sequence[str]) -> str:
     """Draw a box a row: quartiles, median, and whiskers from the 5th to the 95th percentile."""
     low, high = log_range([value for each in rows.values() for value in (each.p5, each.p95)])
     bottom = 10 + _ROW * len(rows)
-    scale = Scale(low=low, high=high, start=_LEFT, end=_WIDTH - 80, log=True)
+    left = _left(rows)
+    scale = Scale(low=low, high=high, start=left, end=_WIDTH - 80, log=True)
     marks = x_axis(scale, 6, bottom, "ms, logarithmic")
     for index, (name, each) in enumerate(rows.items()):
         middle = 10 + _ROW * index + _ROW / 2
@@ -51,13 +54,13 @@ def boxes(title: str, rows: Mapping[str, Summary], names: Sequence[str]) -> str:
         )
         q1, median, q3 = scale(each.q1), scale(each.median), scale(each.q3)
         marks += [
-            text(_LEFT - 8, middle + 4, name, anchor="end"),
+            text(left - 8, middle + 4, name, anchor="end"),
             line(scale(each.p5), middle, scale(each.p95), middle, "whisker"),
             rectangle(q1, middle - 7, q3 - q1, 14, cls, told),
             line(median, middle - 9, median, middle + 9, "median"),
-            text(scale(each.p95) + 6, middle + 4, f"{each.median:.3g}", cls="tick"),
+            text(scale(each.p95) + 6, middle + 4, three_digits(each.median), cls="tick"),
         ]
-    return drawing(_WIDTH, bottom + 38, marks, title)
+    return _framed(bottom + 38, marks, title)
 
 
 def curves(
@@ -102,7 +105,7 @@ def curves(
                 dot(*point, cls, f"{name}: {number(x)}: {y:,.4g}")
                 for point, (x, y) in zip(points, curve, strict=True)
             ]
-    return drawing(_WIDTH, bottom + 38, marks, title) + _legend(series, names)
+    return _framed(bottom + 38, marks, title) + _legend(series, names)
 
 
 def _scale(
@@ -122,7 +125,7 @@ def bars(
     """Draw a bar a row, of *parts* one after the other, and their sum beside it."""
     totals = [sum(row.get(part, 0.0) for part in parts) for row in rows.values()]
     bottom = 10 + _ROW * len(rows)
-    left = _LEFT + 90
+    left = _left(rows)
     high = max([1.0, *totals])
     scale = Scale(low=0.0, high=high, start=left, end=_WIDTH - 80)
     marks = x_axis(scale, 6, bottom, label)
@@ -136,9 +139,19 @@ def bars(
             told = f"{name}, {part}: {value:,.4g}"
             marks.append(rectangle(scale(done), top + 5, width, 14, colour(parts, part), told))
             done += value
-        marks.append(text(scale(total) + 6, top + _ROW / 2 + 4, f"{total:,.3g}", cls="tick"))
+        marks.append(text(scale(total) + 6, top + _ROW / 2 + 4, three_digits(total), cls="tick"))
     legend = _legend(dict.fromkeys(parts), parts) if len(parts) > 1 else ""
-    return drawing(_WIDTH, bottom + 38, marks, title) + legend
+    return _framed(bottom + 38, marks, title) + legend
+
+
+def _left(rows: Mapping[str, object]) -> float:
+    """Return where a plot begins, right of its rows' names."""
+    return min(max(_LEFT, 16 + _LETTER * max(map(len, rows), default=0)), _WIDTH / 2)
+
+
+def _framed(height: float, marks: Sequence[str], title: str) -> str:
+    """Return the drawing in a frame that can be scrolled where a window is too narrow."""
+    return f'<div class="wide">{drawing(_WIDTH, height, marks, title)}</div>'
 
 
 def _legend(shown: Mapping[str, object], names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Drawing: scales, axes and marks as SVG text. Knows nothing of benchmarks.
 
-Colours are classes (``s0`` … ``s9`` for series), which the page's style sheet defines for light and
-dark. All text is escaped here.
+Colours are classes (``s0`` … ``s11`` for series), which the page's style sheet defines for
+light and dark. All text is escaped here.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-SERIES = 10
-"""How many colours there are for series; the eleventh begins again."""
+SERIES = 12
+"""How many colours there are for series; the thirteenth begins again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +79,15 @@ def _linear_ticks(low: float, high: float) -> list[float]:
 
 
 def number(value: float) -> str:
-    """Return a number as a label: ``0.5``, ``20``, ``3,000``."""
-    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:g}"
+    """Return a number as a label: ``0.5``, ``20``, ``3,000``, ``0.00001``."""
+    if value >= 10 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:g}" if value >= 0.001 else f"{value:.9f}".rstrip("0")
+
+
+def three_digits(value: float) -> str:
+    """Return a number with the digits that mean something: ``0.42``, ``12.3``, ``1,234``."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def text(x: float, y: float, words: str, *, anchor: str = "start", cls: str = "") -> str:

@@ -16,6 +16,7 @@ from odm.cli.cost.simulation import Outcome
 _DECADES = (-2, 2)
 _POINTS_PER_DECADE = 5
 _MOST_POINTS = 200
+_LEAST_SHARE = 0.001  # percent
 
 
 def page(plan: Plan) -> str:
@@ -110,24 +111,36 @@ def _concurrency(plan: Plan) -> Iterable[str]:
     for name, outcome in plan.simulations.items():
         if total := sum(outcome.running_s):
             title = f"{plan.estimates[name].way.title}, simulated"
-            series[title] = [
+            series[title] = _visible(
                 (count, 100 * seconds / total) for count, seconds in enumerate(outcome.running_s)
-            ]
+            )
     reserved = plan.workload.reserved
-    series["reserved concurrency"] = [(reserved, 0.0), (reserved, highest)]
+    series["reserved concurrency"] = [(reserved, _LEAST_SHARE), (reserved, highest)]
     yield "<h2>Invocations at one time, in the busiest hour</h2>"
     yield curves(
-        "concurrency", series, [*series], labels=("invocations at one time", "% of the time")
+        "concurrency",
+        series,
+        [*series],
+        labels=("invocations at one time", "% of the time"),
+        log=(False, True),
     )
 
 
-def _distribution(load: Concurrency) -> list[tuple[float, float]]:
+def _visible(distribution: Iterable[tuple[float, float]]) -> Curve:
+    """Leave off the end of what happens so seldom that it would stretch the plot."""
+    points = [(count, max(share, _LEAST_SHARE)) for count, share in distribution]
+    while len(points) > 1 and points[-1][1] <= _LEAST_SHARE:
+        points.pop()
+    return points
+
+
+def _distribution(load: Concurrency) -> Curve:
     """Return how often so many run at one time, in percent, where nothing is turned away."""
     peak = load.peakedness
     most = min(int(load.p999 / peak) + 3, _MOST_POINTS)
-    return [
+    return _visible(
         (count * peak, 100 * poisson(load.mean / peak, count) / peak) for count in range(most + 1)
-    ]
+    )
 
 
 def _throttles(plan: Plan) -> Iterable[str]:
