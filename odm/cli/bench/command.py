@@ -33,8 +33,8 @@ def bench_command(
         list[str] | None,
         typer.Option(
             metavar="PART",
-            help="Only read, write, list, scan, aggregate, page, gather, load, trace, "
-            "cold or connections; may be repeated.",
+            help="Only read, write, list, scan, aggregate, page, sequence, gather, scale, "
+            "load, trace, cold or connections; may be repeated.",
         ),
     ] = None,
     contender: Annotated[
@@ -43,8 +43,8 @@ def bench_command(
             "--contender",
             "-c",
             metavar="NAME",
-            help="Only driver, beanie, odm, motor, lambda-driver, lambda, invoke, post, "
-            "proxy-2020 or fake; may be repeated.",
+            help="Only driver, driver+pydantic, beanie, odm, motor, lambda-driver, lambda, "
+            "lambda-single, invoke, post, proxy-2020 or fake; may be repeated.",
         ),
     ] = None,
     variant: Annotated[

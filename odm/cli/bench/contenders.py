@@ -10,16 +10,27 @@ import abc
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
 from odm.cli.bench import documents
-from odm.cli.bench.documents import Article, BeanieArticle, BeanieNote, Note
+from odm.cli.bench.documents import (
+    Article,
+    BeanieArticle,
+    BeanieNote,
+    Note,
+    PlainArticle,
+    PlainNote,
+)
 
 if TYPE_CHECKING:
     from odm import Connection
     from transports import Transport
+
+
+PAGE_SIZE = 100
+"""Documents in a page of those that are read one after another."""
 
 
 class Contender(abc.ABC):
@@ -63,6 +74,10 @@ class Contender(abc.ABC):
         titles, counts = await asyncio.gather(asyncio.gather(*reads), asyncio.gather(*lists))
         return len(titles) + sum(counts)
 
+    async def sequence(self, count: int) -> int:
+        """Read *count* articles by id one after another; return how many came."""
+        return len([await self.read(number) for number in range(count)])
+
     async def gather(self, count: int) -> int:
         """Read *count* articles by id at the same time; return how many came."""
         return len(await asyncio.gather(*(self.read(number) for number in range(count))))
@@ -93,6 +108,24 @@ class DriverContender(Contender):
         """Run ``aggregate``."""
         cursor = await self._articles.aggregate(documents.PIPELINE)
         return len(await cursor.to_list(None))
+
+
+class ValidatedContender(DriverContender):
+    """A driver's collections and pydantic's models: what one would write without an ODM."""
+
+    async def read(self, number: int) -> str:
+        """Read by ``find_one``, and validate."""
+        found = await self._articles.find_one({"_id": ObjectId(documents.article_id(number))})
+        return PlainArticle.model_validate(found).title
+
+    async def write(self, number: int) -> None:
+        """Validate, and write by ``insert_one``."""
+        await self._notes.insert_one(PlainNote(**documents.note(number)).model_dump())
+
+    async def list(self, limit: int) -> int:
+        """Read by ``find``, and validate each."""
+        found = await self._articles.find({}, limit=limit).to_list(None)
+        return len([PlainArticle.model_validate(each) for each in found])
 
 
 class BeanieContender(Contender):
@@ -143,6 +176,30 @@ class RepositoryContender(Contender):
         """Run ``aggregate``."""
         return len(await self._articles.aggregate(documents.PIPELINE))
 
+    async def read_to(self, count: int) -> int:
+        """Read the first *count* articles into a list; return how many came."""
+        return len(await self._articles.find(_first(count)).to_list())
+
+    async def stream_to(self, count: int) -> int:
+        """Read them one by one."""
+        came = 0
+        async for _ in self._articles.stream(_first(count)):
+            came += 1
+        return came
+
+    async def page_to(self, count: int) -> int:
+        """Read them in pages, each after the one before."""
+        came, token = 0, None
+        while True:
+            page = await self._articles.page_after(token, _first(count), size=PAGE_SIZE)
+            came, token = came + len(page.items), page.next
+            if token is None:
+                return came
+
+
+def _first(count: int) -> dict[str, Any]:
+    return {"_id": {"$lt": ObjectId(documents.article_id(count))}}
+
 
 @asynccontextmanager
 async def driver(name: str, title: str, url: str) -> AsyncIterator[Contender]:
@@ -151,6 +208,15 @@ async def driver(name: str, title: str, url: str) -> AsyncIterator[Contender]:
 
     async with open_transport(url) as transport:
         yield DriverContender(name, title, transport)
+
+
+@asynccontextmanager
+async def validated(name: str, title: str, url: str) -> AsyncIterator[Contender]:
+    """Open the driver under *url*, whose documents are validated."""
+    from transports import open_transport
+
+    async with open_transport(url) as transport:
+        yield ValidatedContender(name, title, transport)
 
 
 @asynccontextmanager

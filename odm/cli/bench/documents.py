@@ -1,6 +1,7 @@
 """The documents that the benchmark reads and writes: small, typed, the same for every contender.
 
-Twice each: as this project's documents and as Beanie's own. About 250 bytes of BSON.
+Three times each: as this project's documents, as Beanie's own, and as plain models. About 250 bytes
+of BSON.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import beanie
 from beanie import PydanticObjectId
 from bson import ObjectId
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from odm import Document
 
@@ -75,6 +76,22 @@ class BeanieArticle(beanie.Document):
         name = ARTICLES
 
 
+class PlainArticle(BaseModel):
+    """The same without an ODM."""
+
+    id: PydanticObjectId = Field(alias="_id")
+    title: str
+    slug: str
+    section: int
+    status: str
+    views: int
+    rating: float
+    featured: bool
+    published_at: datetime
+    tags: list[str]
+    author: Author
+
+
 class Note(Document):
     """What is written."""
 
@@ -99,6 +116,14 @@ class BeanieNote(beanie.Document):
         """The collection."""
 
         name = NOTES
+
+
+class PlainNote(BaseModel):
+    """The same without an ODM."""
+
+    text: str
+    number: int
+    at: datetime
 
 
 def article_id(number: int) -> PydanticObjectId:

@@ -15,7 +15,7 @@ from odm.cli.bench.workloads import GATHERED, mixed
 from odm.cli.demo.comparable import explain_error
 from odm.cli.demo.progress import Reporter
 
-NOT_LOADED = frozenset({"post", "lambda-driver"})
+NOT_LOADED = frozenset({"post", "lambda-driver", "driver+pydantic"})
 """Those of whom the workloads tell enough."""
 
 _PATIENCE_S = 60.0

@@ -7,7 +7,14 @@ from html import escape
 
 from odm.cli.bench.cold_result import phases_of
 from odm.cli.bench.result import Result
-from odm.cli.bench.table import cold_rows, milliseconds, ratio_rows
+from odm.cli.bench.table import (
+    SCALE_HEAD,
+    cold_rows,
+    judged_rows,
+    milliseconds,
+    ratio_rows,
+    scale_rows,
+)
 from odm.cli.charts.document import document, table
 from odm.cli.charts.plots import bars, boxes, curves
 from odm.cli.charts.statistics import summarise
@@ -18,13 +25,15 @@ def page(result: Result) -> str:
     names = [*result.contenders]
     sections = [
         *_head(result),
+        *_judged(result),
         *_workloads(result, names),
         *_ratios(result),
         *_invokes(result),
+        *_scale(result, names),
         *_load(result, names),
-        *_traces(result),
+        *_traces(result, names),
         *_cold_processes(result),
-        *_connections(result),
+        *_connections(result, names),
         *_figures(result),
         *_failures(result),
     ]
@@ -32,7 +41,9 @@ def page(result: Result) -> str:
 
 
 def _head(result: Result) -> Iterable[str]:
-    machine = ", ".join(f"{name} {value}" for name, value in result.machine.items() if value)
+    machine = ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in result.machine.items() if value
+    )
     yield "<h1>odm bench</h1>"
     yield (
         '<p class="note">All contenders took turns in one run on one machine, warm-up apart. '
@@ -43,6 +54,16 @@ def _head(result: Result) -> Iterable[str]:
     rows = [(name, title) for name, title in result.contenders.items()]
     rows += [(name, f"left out: {reason}") for name, reason in result.skipped.items()]
     yield table(("contender", "what it is"), rows, words=2)
+
+
+def _judged(result: Result) -> Iterable[str]:
+    if rows := judged_rows(result):
+        yield "<h2>Ratios</h2>"
+        yield (
+            '<p class="note">Of medians in this run, by which this project is judged; beside them '
+            "the quartiles of the single rounds' ratios.</p>"
+        )
+        yield table(("", "ratio", "rounds' quartiles", "aim"), rows, words=1)
 
 
 def _workloads(result: Result, names: Sequence[str]) -> Iterable[str]:
@@ -66,25 +87,63 @@ def _ratios(result: Result) -> Iterable[str]:
 
 
 def _invokes(result: Result) -> Iterable[str]:
-    rows = {
-        f"{workload}: {name}": {"invokes": each.invokes_per_operation or 0.0}
-        for workload, by_name in result.workloads.items()
-        for name, each in by_name.items()
-        if each.invokes
-    }
-    if rows:
+    plots = []
+    for workload, by_name in result.workloads.items():
+        rows = {
+            name: {"invokes": each.invokes_per_operation or 0.0}
+            for name, each in by_name.items()
+            if each.invokes
+        }
+        if len({round(row["invokes"], 2) for row in rows.values()}) > 1:
+            title = result.titles.get(workload, workload)
+            plot = bars(f"invocations: {title}", rows, ("invokes",), "invokes per operation")
+            plots.append(f"<h3>{escape(title)}</h3>{plot}")
+    if plots:
         yield "<h2>Invocations per operation</h2>"
-        yield bars("invocations per operation", rows, ("invokes",), "invokes per operation")
+        yield (
+            '<p class="note">Where not all need as many; the others are in the table of '
+            "figures.</p>"
+        )
+        yield from plots
+
+
+def _scale(result: Result, names: Sequence[str]) -> Iterable[str]:
+    if not result.scale:
+        return
+    yield "<h2>Ten times the documents</h2>"
+    series: dict[str, list[tuple[float, float]]] = {}
+    for point in result.scale:
+        if each := point.us_per_document:
+            name = f"{point.contender}, {point.operation}"
+            series.setdefault(name, []).append((point.documents, each))
+    sizes = sorted({point.documents for point in result.scale})
+    if series:
+        yield curves(
+            "time for each document",
+            series,
+            [*series],
+            labels=("documents", "µs for each"),
+            log=(True, True),
+            ticks=sizes,
+        )
+    yield table(("contender", "read as", *SCALE_HEAD), scale_rows(result), words=2)
+    yield (
+        '<p class="note">Memory: what streaming added to the most that a process of its own ever '
+        "had.</p>"
+    )
 
 
 def _load(result: Result, names: Sequence[str]) -> Iterable[str]:
     curve: dict[str, list[tuple[float, float]]] = {}
     tail: dict[str, list[tuple[float, float]]] = {}
+    invokes: dict[str, list[tuple[float, float]]] = {}
     for point in result.load:
         throughput, durations = summarise(point.per_second), summarise(point.durations_ms)
         if throughput and durations:
             curve.setdefault(point.contender, []).append((point.concurrency, throughput.median))
             tail.setdefault(point.contender, []).append((point.concurrency, durations.p95))
+            if each := point.invokes_per_operation:
+                invokes.setdefault(point.contender, []).append((point.concurrency, each))
     if not curve:
         return
     levels = sorted({point.concurrency for point in result.load})
@@ -93,7 +152,10 @@ def _load(result: Result, names: Sequence[str]) -> Iterable[str]:
     for title, series, label in (
         ("Throughput against concurrency", curve, "operations/s"),
         ("95th percentile against concurrency", tail, "ms"),
+        ("Invocations per operation against concurrency", invokes, "invokes per operation"),
     ):
+        if not series:
+            continue
         plot = curves(
             title,
             series,
@@ -105,8 +167,7 @@ def _load(result: Result, names: Sequence[str]) -> Iterable[str]:
         yield f"<h3>{title}</h3>{plot}"
 
 
-def _traces(result: Result) -> Iterable[str]:
-    names = [trace.contender for trace in result.traces]
+def _traces(result: Result, names: Sequence[str]) -> Iterable[str]:
     series = {
         trace.contender: list(enumerate(trace.durations_ms, 1))
         for trace in result.traces
@@ -146,9 +207,10 @@ def _cold_processes(result: Result) -> Iterable[str]:
         yield table(("phase, ms", *names), cold_rows(kind, processes), words=1)
 
 
-def _connections(result: Result) -> Iterable[str]:
+def _connections(result: Result, names: Sequence[str]) -> Iterable[str]:
     scenarios = dict.fromkeys(each.scenario for each in result.connections)
-    names = [*dict.fromkeys(each.way for each in result.connections)]
+    # The direct ones are repositories too: they have the colour of these.
+    names = ["direct" if name == "odm" else name for name in names]
     if scenarios:
         yield "<h2>Connections at the server</h2>"
         yield (

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from odm.cli.bench.cold_result import ColdProcess
+from odm.cli.bench.judged import judge
 from odm.cli.charts.statistics import Summary, ratio, summarise
 
 PAIRS = (
     ("lambda-driver", "invoke"),
     ("lambda-driver", "post"),
     ("proxy-2020", "lambda"),
+    ("lambda-single", "lambda"),
     ("lambda", "odm"),
     ("odm", "driver"),
+    ("odm", "driver+pydantic"),
     ("beanie", "odm"),
     ("motor", "driver"),
 )
@@ -27,14 +31,22 @@ class Series:
     Attributes:
         first_ms: its very first operation; it is warm-up and not among the durations.
         durations_ms: of single operations, all rounds.
+        round_medians_ms: the median of each turn, None of one in which nothing was done.
         invokes: while those ran.
         error: why it could not take part, or stopped to.
     """
 
     first_ms: float | None = None
     durations_ms: list[float] = field(default_factory=list)
+    round_medians_ms: list[float | None] = field(default_factory=list)
     invokes: int = 0
     error: str | None = None
+
+    def take(self, durations_ms: Sequence[float]) -> None:
+        """Add what was done in one turn."""
+        found = summarise(durations_ms)
+        self.durations_ms += durations_ms
+        self.round_medians_ms.append(found.median if found else None)
 
     @property
     def summary(self) -> Summary | None:
@@ -60,6 +72,51 @@ class Series:
 
 
 @dataclass(slots=True, kw_only=True)
+class ScalePoint:
+    """So many documents, read in one way by one contender.
+
+    Attributes:
+        contender: who read.
+        operation: ``list``, ``stream`` or ``page``.
+        documents: how many.
+        durations_ms: of the whole.
+        peak_mb: the most memory that streaming so many took, in a process of its own, above what
+            that process had before.
+    """
+
+    contender: str
+    operation: str
+    documents: int
+    durations_ms: list[float] = field(default_factory=list)
+    peak_mb: float | None = None
+    error: str | None = None
+
+    @property
+    def summary(self) -> Summary | None:
+        """The durations in a few numbers."""
+        return summarise(self.durations_ms)
+
+    @property
+    def us_per_document(self) -> float | None:
+        """The median of the whole, in µs for each document."""
+        summary = self.summary
+        return summary.median * 1000 / self.documents if summary else None
+
+    def document(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        summary, each = self.summary, self.us_per_document
+        return {
+            "contender": self.contender,
+            "operation": self.operation,
+            "documents": self.documents,
+            "summary_ms": summary.document() if summary else None,
+            "us_per_document": _rounded(each),
+            "peak_mb": _rounded(self.peak_mb),
+            "error": self.error,
+        }
+
+
+@dataclass(slots=True, kw_only=True)
 class LoadPoint:
     """One contender under the mixed load at one concurrency, over all rounds."""
 
@@ -72,6 +129,11 @@ class LoadPoint:
     errors: int = 0
     error: str | None = None
 
+    @property
+    def invokes_per_operation(self) -> float | None:
+        """Invokes per operation, None before there was one."""
+        return self.invokes / self.operations if self.operations else None
+
     def document(self) -> dict[str, Any]:
         """Return it for JSON; of its durations the summary alone."""
         summary, throughput = summarise(self.durations_ms), summarise(self.per_second)
@@ -82,9 +144,7 @@ class LoadPoint:
             "median_per_second": round(throughput.median, 1) if throughput else None,
             "summary_ms": summary.document() if summary else None,
             "operations": self.operations,
-            "invokes_per_operation": _rounded(
-                self.invokes / self.operations if self.operations else None
-            ),
+            "invokes_per_operation": _rounded(self.invokes_per_operation),
             "errors": self.errors,
             "error": self.error,
         }
@@ -191,6 +251,7 @@ class Result:
     skipped: dict[str, str] = field(default_factory=dict)
     workloads: dict[str, dict[str, Series]] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
+    scale: list[ScalePoint] = field(default_factory=list)
     load: list[LoadPoint] = field(default_factory=list)
     traces: list[Trace] = field(default_factory=list)
     cold: list[ColdProcess] = field(default_factory=list)
@@ -206,6 +267,7 @@ class Result:
             for name, series in by_name.items()
             if series.error
         ]
+        found += [(p.contender, f"scale, {p.operation}", p.error) for p in self.scale if p.error]
         found += [(p.contender, f"load at {p.concurrency}", p.error) for p in self.load if p.error]
         found += [(each.contender, "trace", each.error) for each in self.traces if each.error]
         found += [(each.name, f"cold {each.kind}", each.error) for each in self.cold if each.error]
@@ -242,6 +304,8 @@ class Result:
                 for workload, by_name in self.workloads.items()
             },
             "ratios": self.ratios(),
+            "judged": [each.document() for each in judge(self.workloads)],
+            "scale": [each.document() for each in self.scale],
             "load": [each.document() for each in self.load],
             "traces": [each.document() for each in self.traces],
             "cold": [each.document() for each in self.cold],

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Sequence
+from typing import TypeVar
 
 from odm.cli.bench.contenders import Contender
 from odm.cli.bench.result import Result, Series
@@ -20,6 +21,7 @@ from odm.cli.demo.comparable import explain_error
 from odm.cli.demo.progress import Reporter
 
 _TIMEOUT_S = 120.0
+C = TypeVar("C", bound=Contender)
 
 
 async def run_workloads(
@@ -42,7 +44,7 @@ async def run_workloads(
                     await _turn(contender, workload, settings, number, by_name[contender.name])
 
 
-def turned(contenders: Sequence[Contender], by: int) -> list[Contender]:
+def turned(contenders: Sequence[C], by: int) -> list[C]:
     """Return *contenders* beginning with another one each time."""
     at = by % len(contenders) if contenders else 0
     return [*contenders[at:], *contenders[:at]]
@@ -85,5 +87,5 @@ async def _turn(
                 durations.append((time.perf_counter() - started) * 1000)
     except Exception as error:
         series.error = explain_error(error)
-    series.durations_ms += durations
+    series.take(durations)
     series.invokes += contender.invokes() - before

@@ -17,6 +17,7 @@ from odm.cli.bench.contenders import Contender
 from odm.cli.bench.load import run_load
 from odm.cli.bench.result import Result
 from odm.cli.bench.rounds import run_workloads
+from odm.cli.bench.scale import run_scale
 from odm.cli.bench.settings import Settings
 from odm.cli.bench.stage import Stage, open_stage
 from odm.cli.bench.trace import run_traces
@@ -48,6 +49,8 @@ async def run_bench(
             if settings.wants("trace"):
                 await run_traces(stage, settings, result, reporter)
             await run_workloads(contenders, settings, result, reporter)
+            if settings.wants("scale"):
+                await run_scale(stage, contenders, settings, result, reporter)
             if settings.wants("load"):
                 await run_load(contenders, settings, result, reporter)
         if settings.wants("cold"):

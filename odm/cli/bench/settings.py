@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-PARTS = ("load", "trace", "cold", "connections")
+PARTS = ("scale", "load", "trace", "cold", "connections")
 """What is measured besides the workloads, by the names that ``--only`` takes."""
 
 
@@ -21,6 +21,7 @@ class Settings:
         load_s: seconds of it, for each contender at each concurrency in each round.
         load_rounds: its rounds.
         trace_length: invocations in a trace.
+        scale_rounds: times that each size is read.
         cold_starts: cold starts of each function.
         cold_processes: process starts of each kind, by phase.
         callers: processes that connect at once.
@@ -36,6 +37,7 @@ class Settings:
     load_s: float = 1.0
     load_rounds: int = 3
     trace_length: int = 30
+    scale_rounds: int = 5
     cold_starts: int = 5
     cold_processes: int = 20
     callers: int = 32
@@ -48,9 +50,11 @@ class Settings:
         return replace(
             self,
             rounds=min(self.rounds, 2),
+            documents=min(self.documents, 5_000),
             levels=(1, 16),
             load_s=0.3,
             load_rounds=1,
+            scale_rounds=1,
             cold_starts=1,
             cold_processes=1,
             callers=min(self.callers, 4),

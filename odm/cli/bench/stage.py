@@ -65,6 +65,8 @@ class Stage:
         """Return the contenders that the stage has room for, in the order of the tables."""
         if direct := self.direct:
             yield _entry("driver", "PyMongo Async, direct", contenders.driver, direct)
+            title = "PyMongo Async and pydantic's validation, direct"
+            yield _entry("driver+pydantic", title, contenders.validated, direct)
             yield _entry("beanie", "Beanie, direct", contenders.beanie_documents, direct)
             yield _entry("odm", "Repository, direct", contenders.repositories, direct)
             yield _entry("motor", "Motor, direct", contenders.driver, f"motor+{direct}")
@@ -74,6 +76,9 @@ class Stage:
             title = "PyMongo Async over lambda://"
             yield _entry("lambda-driver", title, contenders.driver, function)
             yield _entry("lambda", "Repository over lambda://", contenders.repositories, function)
+            title = "Repository over lambda://, one command an invoke"
+            single = _with(function, "maxCommandsPerInvoke=1")
+            yield _entry("lambda-single", title, contenders.repositories, single)
             for name, url in self.variants.items():
                 title = f"Repository over lambda://, {name}"
                 yield _entry(f"lambda:{name}", title, contenders.repositories, url)
@@ -199,8 +204,12 @@ def _variants(texts: Sequence[str], function: str | None) -> dict[str, str]:
             )
         if function is None:
             raise CommandFailed("--variant: there is no function to vary", ExitCode.USAGE)
-        found[name] = f"{function}{'&' if '?' in function else '?'}{options}"
+        found[name] = _with(function, options)
     return found
+
+
+def _with(function: str, options: str) -> str:
+    return f"{function}{'&' if '?' in function else '?'}{options}"
 
 
 @asynccontextmanager

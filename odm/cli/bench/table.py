@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from odm.cli.bench.cold_result import ColdProcess, connection_medians, phases_of
-from odm.cli.bench.result import Result, Series
+from odm.cli.bench.judged import judge
+from odm.cli.bench.result import LoadPoint, Result, ScalePoint, Series
 from odm.cli.charts.statistics import summarise
+from odm.cli.charts.svg import three_digits
 from odm.cli.console import Column, Console
 
 _SHOWN = 160
@@ -16,10 +18,12 @@ def show(result: Result, console: Console) -> None:
     """Write *result* to stdout."""
     _show_workloads(result, console)
     _show_ratios(result, console)
+    _show_scale(result, console)
     _show_load(result, console)
     _show_traces(result, console)
     _show_cold_processes(result, console)
     _show_connections(result, console)
+    _show_judged(result, console)
     for name, reason in result.skipped.items():
         console.line(f"{name}: skipped: {reason}", style="yellow")
     for name, where, error in result.errors:
@@ -30,9 +34,7 @@ def show(result: Result, console: Console) -> None:
 
 def milliseconds(value: float | None) -> str:
     """Return a duration in ms with three digits that mean something; ``-`` for none."""
-    if value is None:
-        return "-"
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    return "-" if value is None else three_digits(value)
 
 
 def _show_workloads(result: Result, console: Console) -> None:
@@ -90,23 +92,98 @@ def _show_ratios(result: Result, console: Console) -> None:
         console.table([Column("ratio of medians", style="bold"), *numbers], rows)
 
 
+def scale_rows(result: Result) -> list[tuple[str, ...]]:
+    """Return a row for each contender's way to read: its time, beside a tenth of the documents."""
+    rows: list[tuple[str, ...]] = []
+    for point, smaller in _steps(result):
+        summary, each = point.summary, point.us_per_document
+        before = smaller.summary if smaller else None
+        growth = summary.median / before.median if summary and before else None
+        rows.append(
+            (
+                point.contender,
+                point.operation,
+                f"{point.documents:,}",
+                milliseconds(summary.median if summary else None),
+                "-" if each is None else f"{each:.1f}",
+                "-" if growth is None else f"{growth:.1f}",
+                "-" if point.peak_mb is None else f"{point.peak_mb:.1f}",
+            )
+        )
+    return rows
+
+
+def _steps(result: Result) -> list[tuple[ScalePoint, ScalePoint | None]]:
+    """Return each point with that of a tenth of its documents."""
+    by_key = {(each.contender, each.operation, each.documents): each for each in result.scale}
+    return [
+        (each, by_key.get((each.contender, each.operation, each.documents // 10)))
+        for each in result.scale
+    ]
+
+
+SCALE_HEAD = ("documents", "ms", "µs each", "× a tenth (at most 10)", "memory, MB")
+
+
+def _show_scale(result: Result, console: Console) -> None:
+    if result.scale:
+        columns = [Column("ten times the documents", style="bold"), Column("read as")]
+        columns += [Column(title, numeric=True) for title in SCALE_HEAD]
+        console.table(columns, scale_rows(result))
+
+
+def judged_rows(result: Result) -> list[tuple[str, ...]]:
+    """Return a row for each of the ratios by which this project is judged."""
+    return [
+        (
+            each.name,
+            f"{each.value:.2f}",
+            f"{each.spread.q1:.2f} to {each.spread.q3:.2f}" if each.spread else "-",
+            each.aim_in_words,
+        )
+        for each in judge(result.workloads)
+    ]
+
+
+def _show_judged(result: Result, console: Console) -> None:
+    if rows := judged_rows(result):
+        numbers = [Column(title, numeric=True) for title in ("", "rounds' quartiles", "aim")]
+        console.table([Column("Ratios", style="bold"), *numbers], rows)
+
+
 def _show_load(result: Result, console: Console) -> None:
     if not result.load:
         return
+    _load_table(
+        result,
+        console,
+        "mixed load, operations/s",
+        lambda point: f"{found.median:,.0f}" if (found := summarise(point.per_second)) else "-",
+    )
+    _load_table(
+        result,
+        console,
+        "mixed load, invokes per operation",
+        lambda point: f"{each:.2f}" if (each := point.invokes_per_operation) else "",
+    )
+
+
+def _load_table(
+    result: Result, console: Console, title: str, cell: Callable[[LoadPoint], str]
+) -> None:
     levels = sorted({point.concurrency for point in result.load})
     names = list(dict.fromkeys(point.contender for point in result.load))
-    columns = [Column("mixed load, operations/s", style="bold")]
+    columns = [Column(title, style="bold")]
     columns += [Column(f"at {level}", numeric=True) for level in levels]
     by_key = {(point.contender, point.concurrency): point for point in result.load}
     rows = []
     for name in names:
-        cells = []
-        for level in levels:
-            point = by_key.get((name, level))
-            throughput = summarise(point.per_second) if point else None
-            cells.append(f"{throughput.median:,.0f}" if throughput else "-")
-        rows.append((name, *cells))
-    console.table(columns, rows)
+        points = [by_key.get((name, level)) for level in levels]
+        cells = [cell(point) if point else "-" for point in points]
+        if any(cells):
+            rows.append((name, *cells))
+    if rows:
+        console.table(columns, rows)
 
 
 def _show_traces(result: Result, console: Console) -> None:

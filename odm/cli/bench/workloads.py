@@ -79,6 +79,13 @@ WORKLOADS = (
         lambda count: _PAGE_DOCUMENTS,
     ),
     Workload(
+        "sequence",
+        "100 point reads, one after another",
+        lambda contender, number: contender.sequence(GATHERED),
+        1,
+        lambda count: GATHERED,
+    ),
+    Workload(
         "gather",
         "100 point reads, gathered",
         lambda contender, number: contender.gather(GATHERED),

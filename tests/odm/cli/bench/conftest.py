@@ -10,6 +10,7 @@ from odm.cli.bench.result import (
     ConnectionCurve,
     LoadPoint,
     Result,
+    ScalePoint,
     Series,
     Trace,
 )
@@ -23,14 +24,28 @@ def canned() -> Result:
         settings={"rounds": 3},
         contenders={"driver": "PyMongo", "lambda": "Repository <over> lambda://", "fake": "fake"},
         skipped={"motor": "not installed & not wanted"},
-        titles={"read": "point read"},
+        titles={"read": "point read", "gather": "100 point reads"},
         workloads={
             "read": {
                 "driver": Series(first_ms=3.0, durations_ms=[0.4, 0.5, 0.6]),
                 "lambda": Series(first_ms=90.0, durations_ms=[2.0, 3.0, 4.0, 250.0], invokes=8),
                 "fake": Series(error="returned '<b>', not 'Article'"),
-            }
+            },
+            "gather": {
+                "lambda": Series(durations_ms=[50.0], round_medians_ms=[50.0], invokes=1),
+                "invoke": Series(durations_ms=[300.0], round_medians_ms=[300.0], invokes=100),
+            },
         },
+        scale=[
+            ScalePoint(
+                contender="lambda",
+                operation="stream",
+                documents=documents,
+                durations_ms=[documents / 50],
+                peak_mb=2.5,
+            )
+            for documents in (100, 1_000)
+        ],
         load=[
             LoadPoint(
                 contender=name,

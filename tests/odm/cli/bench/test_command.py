@@ -31,7 +31,7 @@ def test_a_run_over_the_fake_has_all_its_outputs(odm_here: Any, tmp_path: Path) 
 def test_every_contender_does_every_workload_and_nothing_is_left_behind(
     watched: Any, mongod: None
 ) -> None:
-    wanted = ("read", "write", "scan", "page", "trace", "connections")
+    wanted = ("read", "write", "scan", "page", "gather", "scale", "trace", "connections")
     parts = [argument for part in wanted for argument in ("--only", part)]
     watched.start("bench", "--json", "--quiet", *SMALL, *parts)
     ran = watched.finish()
@@ -39,8 +39,8 @@ def test_every_contender_does_every_workload_and_nothing_is_left_behind(
     document = json.loads(ran.out)
     assert document["errors"] == []
     assert document["skipped"] == {}
-    everybody = {"driver", "beanie", "odm", "motor", "lambda-driver", "lambda"}
-    everybody |= {"invoke", "post", "proxy-2020"}
+    everybody = {"driver", "driver+pydantic", "beanie", "odm", "motor"}
+    everybody |= {"lambda-driver", "lambda", "lambda-single", "invoke", "post", "proxy-2020"}
     assert set(document["contenders"]) == everybody
     for workload in document["workloads"].values():
         assert {name for name, each in workload["contenders"].items() if each["summary_ms"]} == (
@@ -49,6 +49,23 @@ def test_every_contender_does_every_workload_and_nothing_is_left_behind(
     read = document["workloads"]["read"]["contenders"]
     assert read["proxy-2020"]["invokes_per_operation"] == 1
     assert read["driver"]["invokes"] == 0
+    gathered = document["workloads"]["gather"]["contenders"]
+    assert gathered["lambda"]["invokes_per_operation"] < 100
+    assert gathered["lambda-single"]["invokes_per_operation"] >= 100
+    assert {each["name"]: each["value"] for each in document["judged"]}[
+        "100 gathered over lambda, invokes"
+    ] == pytest.approx(gathered["lambda"]["invokes_per_operation"], abs=0.001)
+    assert {
+        (each["contender"], each["operation"], each["documents"]) for each in document["scale"]
+    } == {
+        (contender, operation, documents)
+        for contender in ("odm", "lambda")
+        for operation in ("list", "stream", "page")
+        for documents in (2, 20, 200)
+    }
+    assert {
+        each["peak_mb"] is not None for each in document["scale"] if each["operation"] == "stream"
+    } == {True}
     for trace in document["traces"]:
         assert len(trace["durations_ms"]) == 30
         assert trace["cold_starts"][0]["init_ms"] > 0

@@ -22,9 +22,12 @@ def test_it_is_well_formed_and_has_every_plot(canned: Result) -> None:
     plots = [each.attrib["aria-label"] for each in tree.iter(SVG)]
     assert plots == [
         "point read",
-        "invocations per operation",
+        "100 point reads",
+        "invocations: 100 point reads",
+        "time for each document",
         "Throughput against concurrency",
         "95th percentile against concurrency",
+        "Invocations per operation against concurrency",
         "30 invocations, the first one cold",
         "cold starts",
         "Cold start of a function, by phase",
@@ -36,6 +39,22 @@ def test_it_is_well_formed_and_has_every_plot(canned: Result) -> None:
 def test_it_loads_nothing_and_runs_nothing(canned: Result) -> None:
     html = page(canned).replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"https?://|<script|<link|<img|@import|url\(", html)
+
+
+def test_the_ratios_that_are_judged_come_first(canned: Result) -> None:
+    tables = [
+        [[cell.text for cell in row] for row in table.iter("tr")]
+        for table in parsed(page(canned)).iter("table")
+    ]
+    assert tables[1][1:] == [
+        ["100 gathered over lambda, invokes", "1.00", "-", "at most 3"],
+        [
+            "100 gathered, times faster than 100 bare invokes gathered",
+            "6.00",
+            "6.00 to 6.00",
+            "at least 8",
+        ],
+    ]
 
 
 def test_words_from_outside_are_shown_as_they_are(canned: Result) -> None:

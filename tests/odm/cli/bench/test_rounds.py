@@ -59,6 +59,7 @@ async def test_all_take_turns_in_every_round_after_a_warm_up() -> None:
     assert len(series.durations_ms) == 6
     assert series.invokes_per_operation == 1
     assert series.first_ms is not None
+    assert len(series.round_medians_ms) == 3
 
 
 async def test_who_returns_something_else_or_raises_is_left_out_and_told() -> None:
@@ -71,6 +72,12 @@ async def test_who_returns_something_else_or_raises_is_left_out_and_told() -> No
         ("wrong", "list", "returned 1, not 100"),
     ]
     assert result.workloads["list"]["wrong"].durations_ms == []
+
+
+async def test_one_after_another_is_as_many_as_gathered() -> None:
+    contender = Known("a", [])
+    assert await contender.sequence(7) == await contender.gather(7) == 7
+    assert contender.invokes() == 14
 
 
 async def test_a_load_counts_what_fails() -> None:

@@ -20,10 +20,22 @@ def names(stage: Stage) -> list[str]:
 
 def test_a_stage_has_those_contenders_that_it_has_room_for() -> None:
     assert names(Stage(fake="fake:///b")) == ["fake"]
-    assert names(Stage(direct="mongodb://h/b")) == ["driver", "beanie", "odm", "motor"]
+    assert names(Stage(direct="mongodb://h/b")) == [
+        "driver",
+        "driver+pydantic",
+        "beanie",
+        "odm",
+        "motor",
+    ]
     # Neither the bare POST, which is unsigned, nor the function of 2020 are had on AWS.
     given = Stage(function=FUNCTION, variants={"patient": f"{FUNCTION}&throttleTimeoutMS=9"})
-    assert names(given) == ["lambda-driver", "lambda", "lambda:patient", "invoke"]
+    assert names(given) == [
+        "lambda-driver",
+        "lambda",
+        "lambda-single",
+        "lambda:patient",
+        "invoke",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ def test_every_part_has_its_table(canned: Result, capsys: pytest.CaptureFixture[
     assert rows["lambda", "3.50", "2.75"][-1] == "2.00"
     assert rows["fake", "failed", "-"]
     assert rows["driver", "110", "1,760"]
+    assert rows["lambda", "0.50", "0.50"]  # invokes per operation
+    assert rows["lambda", "stream", "1,000"][3:] == ["20.0", "20.0", "10.0", "2.5"]
+    assert rows["100", "gathered", "over"][-4:] == ["-", "at", "most", "3"]
     assert rows["lambda", "700", "300"][3] == "250"
     assert rows["8", "callers", "direct"][-3:] == ["8", "40", "0"]
     assert rows["connection", "at", "init"][-1] == "7.00"
