@@ -83,7 +83,13 @@ class LambdaBackend:
         self._abandoned = AbandonedOperations(self._exchange)
         self._bodies = LargeBodies(self._exchange, options.display_name)
         self._batch_sizes = BatchSizes()
-        self.batching = Batching(self._exchange, self._send, invoker.throttling, options.batches)
+        self.batching = Batching(
+            self._exchange,
+            self._send,
+            invoker.throttling,
+            options.batches,
+            self._bodies.incoming,
+        )
         self.counters = CommandCounters()
         self.function: FunctionInfo | None = None
 

@@ -60,6 +60,7 @@ _ATTEMPTS = 3
 
 Exchange = Callable[[Sequence[Item], Request | None], Awaitable[Sequence[Result]]]
 Send = Callable[[Sequence[Item], int | None], Awaitable[Sequence[Result]]]
+Unpack = Callable[[Body, Request], Awaitable[bytes]]
 
 
 class Arrivals(NamedTuple):
@@ -145,13 +146,20 @@ class Batching:
         send: sends items once, with a bound in milliseconds.
         throttling: who admits invokes, and knows how long a command may wait.
         options: bounds.
+        unpack: fetches and decompresses a reply.
     """
 
     def __init__(
-        self, exchange: Exchange, send: Send, throttling: Throttling, options: BatchOptions
+        self,
+        exchange: Exchange,
+        send: Send,
+        throttling: Throttling,
+        options: BatchOptions,
+        unpack: Unpack,
     ) -> None:
         self._exchange = exchange
         self._send = send
+        self._unpack = unpack
         self._throttling = throttling
         self._options = options
         self._open: dict[str, _Batch] = {}
@@ -167,6 +175,7 @@ class Batching:
 
         Raises:
             InvokeError: there is none.
+            CarriageError: likewise, in the function's words.
         """
         command = shareable(request) if self._options.max_size > 1 else None
         if command is None or command in self._loners or self._throttling.is_exhausted(request):
@@ -198,8 +207,11 @@ class Batching:
         command, reply = passenger.command, result.reply
         if reply.encoding or reply.staged or len(reply.data) > MAX_REPLY_BYTES:
             self._loners.add(command)
-        if not passenger.bounded or reply.encoding or reply.staged:
+        if not passenger.bounded:
             return result
+        if reply.encoding or reply.staged:  # a cursor or an error is in those, too
+            reply = Body(await self._unpack(reply, command.request))
+            result = ReplyResult(reply)
         items: list[Item] = [passenger.item]
         killing = kill_cursor(command.request, reply.data)
         if killing is not None:
@@ -373,7 +385,9 @@ class Batching:
         self.counters.queued_ms += sum(now - passenger.arrived for passenger in passengers) * 1000
         if len(passengers) == 1:
             passengers[0].bounded = False
-            return await self._send([passengers[0].item], None)
+            results = await self._send([passengers[0].item], None)
+            self._size = max(self._size, 2.0)  # else, once down to one, it would never grow
+            return results
         limit_ms = self._options.limit_ms
         items = []
         for passenger in passengers:

@@ -52,6 +52,7 @@ _ARRAY = 0x04
 _INT32 = struct.Struct("<i")
 _MAX_TIME = b"\x10maxTimeMS\x00"
 _MAX_TIME_EXPIRED = 50
+_MAX_LIMIT_MS = 2**31 - 1
 _EXPIRED_CODE = b"code\x00" + _INT32.pack(_MAX_TIME_EXPIRED)
 _READS = frozenset({"find", "aggregate", "count", "distinct"})
 _WRITES = frozenset({"insert", "update", "delete", "findAndModify"})
@@ -107,7 +108,7 @@ def _is_limit(message: bytes, element: Element | None) -> bool:
     if element is None:
         return True
     value = number(message, element)
-    return value is not None and value >= 0 and value == int(value)
+    return value is not None and 0 <= value <= _MAX_LIMIT_MS and value == int(value)
 
 
 def _only_reads(message: bytes, pipeline: Element | None) -> bool:
@@ -166,8 +167,11 @@ def kill_cursor(request: Request, reply: bytes) -> Request | None:
     identifier = cursor_id(reply)
     if not identifier:
         return None
-    cursor = find(reply, b"cursor")
-    namespace = find(reply, b"ns", cursor.start) if cursor is not None else None
+    try:
+        cursor = find(reply, b"cursor")
+        namespace = find(reply, b"ns", cursor.start) if cursor is not None else None
+    except MalformedDocument:
+        return None  # whoever reads it will say so
     if namespace is None or namespace.type != STRING:
         return None
     database, _, collection = text(reply, namespace).partition(".")

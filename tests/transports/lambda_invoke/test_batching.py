@@ -57,9 +57,14 @@ class Function:
         self.open = asyncio.Event()
         self.open.set()
         self.failures: list[InvokeError] = []
+        self.staged: dict[str, bytes] = {}
         self.throttling = Throttling(timeout_s)
         self.batching = Batching(
-            self.exchange, self.send, self.throttling, BatchOptions(wait_s=1.0, **options)
+            self.exchange,
+            self.send,
+            self.throttling,
+            BatchOptions(wait_s=1.0, **options),
+            self.unpack,
         )
 
     async def exchange(self, items: Sequence[Item], request: Request | None) -> Sequence[Result]:
@@ -80,6 +85,10 @@ class Function:
             raise self.failures.pop(0)
         await self.open.wait()
         return [self.answer(item) for item in items if isinstance(item, CommandItem)]
+
+    async def unpack(self, body: Body, request: Request) -> bytes:
+        assert body.staged
+        return self.staged[body.staged]
 
     async def run(self, request: Request) -> int:
         item = CommandItem(request.server, Body(request.message))
@@ -214,7 +223,7 @@ async def test_a_repetition_that_did_not_run_does_not_deny_the_first_attempt(ref
         return [FailureResult(91, "ShutdownInProgress", "not reached", "no") for _ in items]
 
     function.batching = Batching(
-        exchange, function.send, function.throttling, BatchOptions(wait_s=1.0)
+        exchange, function.send, function.throttling, BatchOptions(wait_s=1.0), function.unpack
     )
     function.answer = lambda item: ReplyResult(Body(bson.encode(cut)))
     first, second = [
@@ -267,6 +276,32 @@ async def test_a_cursor_left_open_under_the_bound_is_closed_and_opened_again() -
     assert "maxTimeMS" not in again
 
 
+async def test_a_cursor_in_a_reply_that_was_staged_is_closed_and_opened_again() -> None:
+    cursor = {"id": Int64(7), "ns": "cms.pages", "firstBatch": []}
+
+    def answer(item: CommandItem) -> Result:
+        command = command_of(item)
+        if command.get("maxTimeMS") != 50 or command["filter"]["_id"]:
+            return reply(item) if "filter" in command else ReplyResult(Body(bson.encode({"ok": 1})))
+        return ReplyResult(Body(b"", "zlib", "large", 1))
+
+    function = Function(limit_ms=50)
+    function.staged["large"] = bson.encode({"ok": 1.0, "n": 0, "cursor": cursor})
+    function.answer = answer
+    assert await asyncio.gather(*[function.run(read(i)) for i in range(2)]) == [0, 1]
+    kill, again = function.invokes[1]
+    assert kill == {"killCursors": "pages", "cursors": [7], "$db": "cms"}
+    assert "maxTimeMS" not in again
+
+
+async def test_a_staged_reply_without_a_cursor_is_fetched_once_and_not_repeated() -> None:
+    function = Function()
+    function.staged["large"] = bson.encode({"ok": 1.0, "n": 7})
+    function.answer = lambda item: ReplyResult(Body(b"", "zlib", "large", 1))
+    assert await asyncio.gather(*[function.run(read(i)) for i in range(2)]) == [7, 7]
+    assert function.sizes == [2]
+
+
 async def test_large_replies_travel_alone_from_then_on() -> None:
     function = Function()
     function.answer = lambda item: ReplyResult(
@@ -286,12 +321,34 @@ async def test_what_the_function_did_not_come_to_is_sent_again_in_smaller_batche
         return [*results[:4], *[DeferredResult()] * len(results[4:])]
 
     function.batching = Batching(
-        function.exchange, send, function.throttling, BatchOptions(wait_s=1.0)
+        function.exchange, send, function.throttling, BatchOptions(wait_s=1.0), function.unpack
     )
     assert await asyncio.gather(*[function.run(read(i)) for i in range(10)]) == list(range(10))
     assert function.sizes == [10, 4, 2]
     await asyncio.gather(*[function.run(read(i)) for i in range(8)])
     assert function.sizes == [10, 4, 2, 8, 4]  # four, doubled by a whole one of two; too many again
+
+
+async def test_batches_grow_again_after_the_function_came_to_one_command_only() -> None:
+    function = Function()
+    is_slow = True
+
+    async def send(items: Sequence[Item], within_ms: int | None) -> Sequence[Result]:
+        results = await Function.send(function, items, within_ms)
+        return [results[0], *[DeferredResult()] * len(results[1:])] if is_slow else results
+
+    function.batching = Batching(
+        function.exchange, send, function.throttling, BatchOptions(wait_s=1.0), function.unpack
+    )
+    await asyncio.gather(*[function.run(read(i)) for i in range(4)])
+    is_slow = False
+    for _ in range(3):
+        function.invokes.clear()
+        async with function.busy():
+            commands = asyncio.gather(*[function.run(read(i)) for i in range(8)])
+            await asyncio.sleep(0)
+        await commands
+    assert max(function.sizes) == 8
 
 
 async def test_a_failed_batch_fails_each_command_by_itself() -> None:

@@ -73,6 +73,9 @@ def test_what_may_be_repeated_may_share_an_invoke(command: dict[str, Any]) -> No
         {"find": "pages", "maxTimeMS": -1},
         {"find": "pages", "maxTimeMS": 60.5},
         {"find": "pages", "maxTimeMS": "1"},
+        {"find": "pages", "maxTimeMS": float("nan")},
+        {"find": "pages", "maxTimeMS": float("inf")},
+        {"find": "pages", "maxTimeMS": 2**31},
     ],
 )
 def test_what_may_not_be_repeated_goes_alone(command: dict[str, Any]) -> None:
@@ -158,6 +161,12 @@ def test_a_cursor_that_stays_open_is_closed_where_it_is() -> None:
 )
 def test_no_cursor_is_closed_where_none_is_open(reply: dict[str, Any]) -> None:
     assert kill_cursor(request({"find": "a"}), bson.encode(reply)) is None
+
+
+def test_no_cursor_is_closed_where_its_name_cannot_be_read() -> None:
+    reply = bson.encode({"cursor": {"id": Int64(7), "ns": "cms.a"}})
+    broken = reply.replace(b"\x02ns\x00", b"\x7bns\x00")
+    assert kill_cursor(request({"find": "a"}), broken) is None
 
 
 def test_a_shape_is_what_is_looked_for_and_not_the_values() -> None:
