@@ -233,15 +233,25 @@ def _figures(result: Result) -> Iterable[str]:
     for workload, by_name in result.workloads.items():
         for name, each in by_name.items():
             if found := each.summary:
-                numbers = (found.median, found.q1, found.q3, found.p95, each.first_ms)
+                numbers = (
+                    *(found.median, found.q1, found.q3, found.p95),
+                    *(each.cpu_ms_per_operation, each.first_ms),
+                )
                 per_operation = f"{each.invokes / found.count:.2f}" if each.invokes else ""
                 title = result.titles.get(workload, workload)
                 rows.append(
                     (title, name, *map(milliseconds, numbers), str(found.count), per_operation)
                 )
     if rows:
-        head = ("workload", "contender", "median ms", "q1", "q3", "p95", "first", "n", "invokes")
+        head = (
+            *("workload", "contender", "median ms", "q1", "q3", "p95"),
+            *("CPU ms", "first", "n", "invokes"),
+        )
         yield f"<h2>Figures</h2>{table(head, rows, words=2)}"
+        yield (
+            '<p class="note">CPU: what this process computed for one operation, a mean. '
+            "First: warm-up, counted nowhere.</p>"
+        )
 
 
 def _failures(result: Result) -> Iterable[str]:

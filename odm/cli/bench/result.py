@@ -33,6 +33,7 @@ class Series:
         durations_ms: of single operations, all rounds.
         round_medians_ms: the median of each turn, None of one in which nothing was done.
         invokes: while those ran.
+        cpu_ms: that this process computed meanwhile.
         error: why it could not take part, or stopped to.
     """
 
@@ -40,6 +41,7 @@ class Series:
     durations_ms: list[float] = field(default_factory=list)
     round_medians_ms: list[float | None] = field(default_factory=list)
     invokes: int = 0
+    cpu_ms: float = 0.0
     error: str | None = None
 
     def take(self, durations_ms: Sequence[float]) -> None:
@@ -58,6 +60,11 @@ class Series:
         """Invokes per operation, None before there was one."""
         return self.invokes / len(self.durations_ms) if self.durations_ms else None
 
+    @property
+    def cpu_ms_per_operation(self) -> float | None:
+        """What this process computed for an operation, None before there was one."""
+        return self.cpu_ms / len(self.durations_ms) if self.durations_ms else None
+
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
         summary, per_operation = self.summary, self.invokes_per_operation
@@ -66,6 +73,7 @@ class Series:
             "summary_ms": summary.document() if summary else None,
             "invokes": self.invokes,
             "invokes_per_operation": _rounded(per_operation),
+            "cpu_ms_per_operation": _rounded(self.cpu_ms_per_operation),
             "durations_ms": [round(each, 3) for each in self.durations_ms],
             "error": self.error,
         }

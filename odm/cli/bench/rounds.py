@@ -79,6 +79,7 @@ async def _turn(
     gc.collect()
     before = contender.invokes()
     durations = []
+    computed = time.process_time()
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             for each in range(number * repeat, (number + 1) * repeat):
@@ -88,4 +89,5 @@ async def _turn(
     except Exception as error:
         series.error = explain_error(error)
     series.take(durations)
+    series.cpu_ms += (time.process_time() - computed) * 1000
     series.invokes += contender.invokes() - before

@@ -43,7 +43,17 @@ def _show_workloads(result: Result, console: Console) -> None:
     columns = [Column("workload", style="bold"), Column("contender")]
     columns += [
         Column(title, numeric=True)
-        for title in ("median ms", "q1", "q3", "p95", "× best", "first ms", "n", "invokes each")
+        for title in (
+            "median ms",
+            "q1",
+            "q3",
+            "p95",
+            "× best",
+            "CPU ms",
+            "first ms",
+            "n",
+            "invokes each",
+        )
     ]
     rows = []
     for workload, by_name in result.workloads.items():
@@ -54,19 +64,24 @@ def _show_workloads(result: Result, console: Console) -> None:
             rows.append((title, name, *_cells(series, best)))
             title = ""
     console.table(columns, rows)
-    console.line("× best: of the workload's medians; first: warm-up, counted nowhere", style="dim")
+    console.line(
+        "× best: of the workload's medians; CPU: this process's, a mean; first: warm-up, "
+        "counted nowhere",
+        style="dim",
+    )
 
 
 def _cells(series: Series, best: float) -> tuple[str, ...]:
     summary, each = series.summary, series.invokes_per_operation
     if summary is None:
-        return ("failed" if series.error else "-", *("-" for _ in range(7)))
+        return ("failed" if series.error else "-", *("-" for _ in range(8)))
     return (
         milliseconds(summary.median),
         milliseconds(summary.q1),
         milliseconds(summary.q3),
         milliseconds(summary.p95),
         f"{summary.median / best:.2f}" if best else "-",
+        milliseconds(series.cpu_ms_per_operation),
         milliseconds(series.first_ms),
         str(summary.count),
         f"{each:.2f}" if each else "-",

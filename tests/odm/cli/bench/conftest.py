@@ -27,7 +27,7 @@ def canned() -> Result:
         titles={"read": "point read", "gather": "100 point reads"},
         workloads={
             "read": {
-                "driver": Series(first_ms=3.0, durations_ms=[0.4, 0.5, 0.6]),
+                "driver": Series(first_ms=3.0, durations_ms=[0.4, 0.5, 0.6], cpu_ms=0.6),
                 "lambda": Series(first_ms=90.0, durations_ms=[2.0, 3.0, 4.0, 250.0], invokes=8),
                 "fake": Series(error="returned '<b>', not 'Article'"),
             },

@@ -12,6 +12,11 @@ def test_invokes_are_counted_per_operation() -> None:
     assert Series(invokes=5).invokes_per_operation is None
 
 
+def test_what_the_process_computed_is_told_per_operation() -> None:
+    assert Series(durations_ms=[1.0, 2.0], cpu_ms=1.0).cpu_ms_per_operation == 0.5
+    assert Series(cpu_ms=1.0).cpu_ms_per_operation is None
+
+
 def test_the_rest_of_a_cold_start_is_what_the_function_does_not_tell_of() -> None:
     assert ColdStart(total_ms=700, init_ms=300, handler_ms=250).rest_ms == 150
     assert ColdStart(total_ms=700, init_ms=500, handler_ms=250).rest_ms == 0

@@ -14,7 +14,7 @@ def test_every_part_has_its_table(canned: Result, capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     rows = {tuple(line.split()[:3]): line.split() for line in lines if line.split()}
     driver = rows["point", "read", "driver"]
-    assert driver[3:8] == ["0.50", "0.45", "0.55", "0.59", "1.00"]
+    assert driver[3:9] == ["0.50", "0.45", "0.55", "0.59", "1.00", "0.20"]
     assert rows["lambda", "3.50", "2.75"][-1] == "2.00"
     assert rows["fake", "failed", "-"]
     assert rows["driver", "110", "1,760"]
