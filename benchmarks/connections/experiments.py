@@ -82,7 +82,7 @@ class Scene:
         await self.stage.slow_down(_SLOW_MS)
         created = [(await self.look()).created]
         # What two rounds in a row do not add to is as many as this load needs.
-        while len(created) < _ROUNDS and created[-1] > created[-3:][0] - (len(created) < 3):
+        while len(created) < 3 or (len(created) < _ROUNDS and created[-1] > created[-3]):
             await self.pages(members)
             created.append((await self.look()).created)
         await self.stage.slow_down(0)
