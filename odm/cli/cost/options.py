@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,11 +15,26 @@ _PRICED = "Prices and limits"
 _SIMULATED = "Simulation"
 
 
-def _option(panel: str, text: str, metavar: str | None = None) -> typer.models.OptionInfo:
+def _option(
+    panel: str, text: str, metavar: str | None = None, values: Sequence[str] = ()
+) -> typer.models.OptionInfo:
     info: typer.models.OptionInfo = typer.Option(
-        help=text, metavar=metavar, rich_help_panel=panel, show_default=False
+        help=text,
+        metavar=metavar,
+        rich_help_panel=panel,
+        show_default=False,
+        autocompletion=_beginning(values) if values else None,
     )
     return info
+
+
+def _beginning(values: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return what a shell asks for the values that begin with what is written."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [value for value in values if value.startswith(incomplete)]
+
+    return complete
 
 
 def _file(panel: str, text: str) -> typer.models.OptionInfo:
@@ -35,7 +51,11 @@ WorkloadFile = Annotated[
 Rate = Annotated[float | None, _option(_ARRIVING, "Commands per second, as a mean. [100]")]
 Profile = Annotated[
     str | None,
-    _option(_ARRIVING, "A day's hours: flat, office, evening, or 24 weights with commas. [flat]"),
+    _option(
+        _ARRIVING,
+        "A day's hours: flat, office, evening, or 24 weights with commas. [flat]",
+        values=("flat", "office", "evening"),
+    ),
 ]
 Burst = Annotated[
     str | None,
@@ -60,8 +80,10 @@ Spread = Annotated[
 BytesIn = Annotated[float | None, _option(_ARRIVING, "Bytes of a command. [300]")]
 BytesOut = Annotated[float | None, _option(_ARRIVING, "Bytes of a reply. [1000]")]
 
-MemoryMb = Annotated[int | None, _option(_FUNCTION, "Its memory. [512]")]
-Architecture = Annotated[str | None, _option(_FUNCTION, "x86_64 or arm64. [x86_64]")]
+MemoryMb = Annotated[int | None, _option(_FUNCTION, "Its memory. [256]", "MB")]
+Architecture = Annotated[
+    str | None, _option(_FUNCTION, "x86_64 or arm64. [x86_64]", values=("x86_64", "arm64"))
+]
 Reserved = Annotated[int | None, _option(_FUNCTION, "Its reserved concurrency. [15]")]
 Pool = Annotated[int | None, _option(_FUNCTION, "Its ODM_PROXY_MAX_POOL_SIZE. [4]")]
 Provisioned = Annotated[int | None, _option(_FUNCTION, "Provisioned concurrency. [0]")]
@@ -86,7 +108,12 @@ BetweenZones = Annotated[
     float | None, _option(_FUNCTION, "Share of the bytes that cross a zone to the server. [0.67]")
 ]
 CallersThrough = Annotated[
-    str | None, _option(_FUNCTION, "How callers get there: public, nat_gateway, vpc_endpoint.")
+    str | None,
+    _option(
+        _FUNCTION,
+        "How callers get there: public, nat_gateway, vpc_endpoint.",
+        values=("public", "nat_gateway", "vpc_endpoint"),
+    ),
 ]
 
 StatisticsFile = Annotated[
@@ -128,7 +155,7 @@ Target = Annotated[
     ),
 ]
 ConnectionLimit = Annotated[
-    int | None, _option(_PRICED, "The most connections that a server is to have.")
+    int | None, _option(_PRICED, "The most connections that a server is to have.", "N")
 ]
 Check = Annotated[
     bool,
