@@ -20,8 +20,8 @@ from typing import Any
 
 from benchmarks.connections.processes import silence
 
-_START_TIMEOUT_S = 180.0
-_PAGE_TIMEOUT_S = 180.0
+_START_TIMEOUT_S = 600.0
+_PAGE_TIMEOUT_S = 600.0
 _EVENT_LIMIT = 1 << 20
 
 
