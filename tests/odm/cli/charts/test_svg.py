@@ -50,3 +50,18 @@ def test_words_from_outside_are_no_markup() -> None:
     tree = ElementTree.fromstring(svg.drawing(10, 10, [mark], '<"title">'))
     assert tree.attrib["aria-label"] == '<"title">'
     assert [each.text for each in tree.iter() if each.text] == ["<b> & co", '"<i>"']
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.5, "0.5"), (20, "20"), (3_000, "3,000"), (0.00001, "0.00001"), (1e-6, "0.000001")],
+)
+def test_ticks_have_labels_without_exponents(value: float, expected: str) -> None:
+    assert svg.number(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.1234, "0.12"), (12.34, "12.3"), (1_234.5, "1,234")]
+)
+def test_numbers_have_three_digits_that_mean_something(value: float, expected: str) -> None:
+    assert svg.three_digits(value) == expected
