@@ -12,7 +12,7 @@ from beanie.odm.actions import EventTypes, wrap_with_actions
 from beanie.odm.utils.self_validation import validate_self_before
 from beanie.odm.utils.state import save_state_after
 from bson import DBRef
-from pydantic import PrivateAttr
+from pydantic import BaseModel, PrivateAttr
 
 from odm import updating
 from odm.arguments import checked_id
@@ -23,8 +23,10 @@ from odm.fields import Link
 from odm.initialise import initialise
 from odm.metaclass import ModelMeta, is_initialised
 from odm.operations import ConnectionModel, of_class_and_document, of_document, operations
+from odm.reading import filler
 from odm.writing import new_content
 
+_pydantics_init = BaseModel.__init__
 _AGGREGATES = ("count", "sum", "avg", "max", "min")
 
 
@@ -86,7 +88,14 @@ class Document(ConnectionModel, beanie.Document, metaclass=ModelMeta):
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             # Past beanie.Document.__init__, which asks for the collection.
-            super(beanie.Document, self).__init__(*args, **kwargs)
+            above = super(beanie.Document, self).__init__
+            cls = type(self)
+            if above.__func__ is _pydantics_init and not args and is_initialised(cls):
+                fill = filler(cls)
+                if fill is not None:
+                    fill(self, kwargs)
+                    return
+            above(*args, **kwargs)
 
         # So marked, pydantic-core builds a loaded document without calling it.
         __init__.__pydantic_base_init__ = True

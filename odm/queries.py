@@ -17,13 +17,14 @@ from beanie.odm.queries.update import UpdateResponse
 from beanie.odm.utils.projection import get_projection
 from pydantic import BaseModel
 from pymongo import ReturnDocument
+from pymongo.errors import InvalidOperation
 
 from odm.arguments import checked_count, checked_projection
 from odm.binding import Binder, Scope, captured, current_scope, entered
 from odm.cursors import RawStream
 from odm.dumping import encoded_filter
 from odm.projections import Projection, projection_of
-from odm.reading import Read, read_all, reader
+from odm.reading import Read, read_all, read_encoded, reader
 from odm.sorting import Sort, sort_order
 
 if TYPE_CHECKING:
@@ -153,6 +154,9 @@ class DocumentsQuery(ConnectionQuery):
 
     async def to_list(self, length: int | None = None) -> list[Any]:
         """Return the documents, *length* of them at most."""
+        return await self._list(length)
+
+    async def _list(self, length: int | None) -> list[Any]:
         found = self._get_cache()
         if found is None:
             cursor = await self.get_cursor()
@@ -182,6 +186,24 @@ class AggregationQuery(DocumentsQuery, aggregation.AggregationQuery[_A]):
 
     def __aiter__(self) -> AsyncIterator[_A]:
         return self
+
+    async def _list(self, length: int | None) -> list[Any]:
+        collection = self.document_model.get_pymongo_collection()
+        options = collection.codec_options
+        if (
+            length is not None
+            or options.document_class is not dict
+            or self.document_model.get_settings().use_cache
+        ):
+            return await super()._list(length)
+        pipeline = self.get_aggregation_pipeline()
+        try:
+            cursor = await collection.aggregate_raw_batches(
+                pipeline, session=self.session, **self.pymongo_kwargs
+            )
+        except InvalidOperation:  # not where the driver encrypts
+            return await super()._list(length)
+        return read_encoded(self._reader(), await cursor.to_list(), options)
 
 
 @_on_connection
@@ -257,9 +279,14 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
             collection = self._binder.collection(self.document_model)
         else:
             collection = self.document_model.get_pymongo_collection()
-        found = await self._cursor(collection).to_list(length)
+        cursor = None
+        if length is None and not 0 < self.limit_number <= _PAGE:
+            cursor = self._raw_cursor(collection)
+        found = await (self._cursor(collection) if cursor is None else cursor).to_list(length)
         with entered(scope):
-            return read_all(self._reader(), found)
+            if cursor is None:
+                return read_all(self._reader(), found)
+            return read_encoded(self._reader(), found, collection.codec_options)
 
     def __aiter__(self) -> AsyncIterator[_T]:
         return self
@@ -292,7 +319,19 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
         return self._cursor(self.document_model.get_pymongo_collection())
 
     def _cursor(self, collection: Any) -> Any:
-        return collection.find(
+        return self._found(collection.find)
+
+    def _raw_cursor(self, collection: Any) -> Any:
+        """Return a cursor whose batches come as BSON; None: only decoded ones are to be had."""
+        if collection.codec_options.document_class is not dict:
+            return None
+        try:
+            return self._found(collection.find_raw_batches)
+        except InvalidOperation:  # the driver encrypts
+            return None
+
+    def _found(self, find: Callable[..., Any]) -> Any:
+        return find(
             filter=self.get_filter_query(),
             sort=self.sort_expressions,
             projection=self._fields(),

@@ -12,9 +12,10 @@ from enum import Enum
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
+import bson
 import pytest
 from beanie.odm.utils.parsing import parse_obj
-from bson import DBRef, Decimal128, ObjectId
+from bson import CodecOptions, DBRef, Decimal128, ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import (
@@ -29,9 +30,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import InvalidOperation
 
 from odm import BackLink, Document, DocumentWithSoftDelete, Link, PydanticObjectId, UnionDoc
-from odm.reading import read_all, reader
+from odm.reading import filler, read_all, read_encoded, reader
 
 Open = Callable[..., Any]
 
@@ -267,6 +270,7 @@ for model in (Child, GrandChild, This, That, Target, Source):
     model.get_settings()
 
 OID = ObjectId("64b000000000000000000001")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REVISION = UUID(int=5)
 _ADDRESS = re.compile("0x[0-9a-f]+")
 TITLED: tuple[Any, ...] = (
@@ -486,6 +490,138 @@ def test_a_list_leaves_the_garbage_collector_as_it_was(enabled: bool) -> None:
         assert not any(during)
     finally:
         (gc.enable if was_enabled else gc.disable)()
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [1], [3000], [101, 0, 5000, 1]])
+def test_what_came_encoded_is_read_in_its_order(sizes: list[int]) -> None:
+    during = []
+
+    def read(raw: Any) -> Any:
+        during.append(gc.isenabled())
+        return raw
+
+    numbers = iter(range(sum(sizes)))
+    batches = [
+        b"".join(
+            bson.encode({"n": next(numbers), "at": NOW, "text": "x" * 50}) for _ in range(size)
+        )
+        for size in sizes
+    ]
+    aware: CodecOptions[Any] = CodecOptions(tz_aware=True)
+    found = read_encoded(read, batches, aware)
+    expected = [{"n": n, "at": NOW, "text": "x" * 50} for n in range(sum(sizes))]
+    assert found == expected
+    assert not batches
+    assert not any(during)
+
+
+def test_a_document_that_fails_leaves_the_collector_on() -> None:
+    assert gc.isenabled()
+    with pytest.raises(ValidationError):
+        read_encoded(reader(Typed), [bson.encode({"views": "many"})], CodecOptions())
+    assert gc.isenabled()
+
+
+class Titled(BaseModel):
+    title: str
+
+
+@pytest.mark.parametrize("encrypts", [False, True])
+async def test_long_lists_are_the_same_where_the_driver_encrypts(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, encrypts: bool
+) -> None:
+    db = await opened(Typed)
+    typed = db.repository(Typed)
+    await typed.collection.insert_many([{"title": str(n), "views": n} for n in range(1500)])
+    if encrypts:
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise InvalidOperation("does not support auto encryption")
+
+        monkeypatch.setattr(AsyncCollection, "find_raw_batches", refuse)
+        monkeypatch.setattr(AsyncCollection, "aggregate_raw_batches", refuse)
+    titles = [str(n) for n in range(1500)]
+    found = await typed.find(sort="views").to_list()
+    assert [document.title for document in found] == titles
+    assert all(document._odm_home.binder(Typed) is db for document in found)
+    some = await typed.find(
+        {"views": {"$gte": 100}}, sort="views", limit=1200, into=Titled
+    ).to_list()
+    assert [document.title for document in some] == titles[100:1300]
+    assert len(await typed.find(sort="views").to_list(700)) == 700
+    stages = [{"$sort": {"views": 1}}, {"$project": {"_id": 0, "title": 1}}]
+    assert await typed.aggregate(stages) == [{"title": title} for title in titles]
+    assert await typed.aggregate(stages, into=Titled) == [Titled(title=t) for t in titles]
+    async with db.transaction():
+        await typed.delete_many({"views": 0})
+        assert len(await typed.find().to_list()) == 1499
+        assert len(await typed.aggregate(stages)) == 1499
+
+
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        (Typed, {"title": "T", "views": "3", "author": {"name": "A"}, "tags": ["a"]}),
+        (Typed, {"title": "T", "id": str(OID)}),
+        (Typed, {"title": "T", "pet": {"kind": "cow"}, "either": [], "author": 1}),
+        (Typed, {}),
+        (Aliased, {"t": "T", "oo": "y"}),
+        (Extra, {"title": "T", "more": [1]}),
+        (Closed, {"title": "T", "more": [1]}),
+        (Frozen, {"title": "T"}),
+        (Strict, {"title": 5}),
+        (Validated, {"old": "T"}),
+        (Validated, {"title": "raise"}),
+        (Hooked, {"title": "T"}),
+        (HookedChild, {"title": "T"}),
+        (Initialised, {"title": "T"}),
+        (OwnWay, {"title": "T"}),
+        (Stateful, {"title": "T"}),
+        (Revised, {"title": "T"}),
+        (Linked, {"title": "T", "to": DBRef("Typed", OID)}),
+        (Source, {"title": "T"}),
+        (Root, {"title": "T"}),
+        (GrandChild, {"title": "T"}),
+        (Marked, {"title": "T"}),
+    ],
+)
+def test_a_new_document_is_what_pydantic_makes_of_it(
+    model: Any, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.get_settings()  # it initialises the class
+
+    def made() -> Any:
+        try:
+            document = model(**copy.deepcopy(values))
+        except ValidationError as error:
+            return error.errors(include_url=False), str(error)
+        except Exception as error:
+            return type(error), str(error)
+        return (
+            type(document),
+            {k: v for k, v in document.__dict__.items() if k != "revision_id"},
+            document.__pydantic_fields_set__,
+            document.__pydantic_extra__,
+            document.__pydantic_private__,
+        )
+
+    ours = made()
+    monkeypatch.setattr("odm.document.filler", lambda _: None)
+    assert repr(ours) == repr(made())
+
+
+def test_only_plain_classes_are_filled_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    for model in (Typed, Hooked, Marked):
+        model.get_settings()
+    assert filler(Typed) is not None
+    assert filler(Hooked) is None
+    seen = []
+    monkeypatch.setattr(
+        Marked, "model_post_init", lambda self, context: seen.append(self), raising=False
+    )
+    assert filler(Marked) is None
+    Marked(title="T")
+    assert len(seen) == 1
 
 
 async def test_what_was_read_is_saved_as_before(opened: Open) -> None:
