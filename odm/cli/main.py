@@ -6,14 +6,10 @@ Only the standard library is imported before the command line's own packages are
 from __future__ import annotations
 
 import io
-import logging
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Sequence
-
-from transports.errors import MissingExtra
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,16 +20,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Ctrl-C ends it without a traceback, while it imports and while it exits, too.
     """
     ours = arguments is None
-    _open_streams()
-    _be_quiet()
     if ours:
         _interrupt_by_default(True)
+    _open_streams()
+    _be_quiet()
     try:
         from odm.cli.app import run_app
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in ("typer", "rich"):
             raise
+        from transports.errors import MissingExtra
+
         _complain(str(MissingExtra("the command 'odm'", package, "cli")))
         return 3
     except KeyboardInterrupt:
@@ -85,10 +83,14 @@ def _be_quiet() -> None:
     ``odm --log-level`` and ``python -W`` bring them back.
     """
     if not sys.warnoptions:
+        import warnings
+
         warnings.simplefilter("ignore")
     for stream in (sys.stdout, sys.stderr):  # a character that a terminal lacks ends no command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    import logging  # here, like the others: until `main` runs, Ctrl-C shows a traceback
+
     logging.getLogger().addHandler(logging.NullHandler())
 
 

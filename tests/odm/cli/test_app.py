@@ -167,8 +167,9 @@ def test_ctrl_c_at_any_moment_ends_it_without_a_traceback(moment_s: float) -> No
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
-    if "odm/cli" in told or "runpy" not in told:  # before that, Python itself is starting
-        assert "Traceback" not in told
+    if "Traceback" in told:  # Python itself was starting
+        assert "in main\n" not in told
+    else:
         assert process.returncode in (130, -signal.SIGINT)
 
 
@@ -197,4 +198,4 @@ def test_every_commands_help_names_the_exit_codes(odm_here: OdmHere) -> None:
 def test_a_terminal_without_unicode_shows_all_the_same(encoding: str, command: str) -> None:
     ran = shell(f"{ODM} {command}", PYTHONIOENCODING=encoding, PYTHONUTF8="0", LC_ALL="C")
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "odm" in ran.stdout
+    assert len(ran.stdout.splitlines()) > 10
