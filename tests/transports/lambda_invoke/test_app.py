@@ -146,6 +146,26 @@ def test_what_is_not_begun_within_the_bound_is_deferred(app: ModuleType, call: C
     call([command(address, drop="one")])
 
 
+@pytest.mark.parametrize(("memory_mb", "most"), [(128, 3), (256, 4), (512, 5), (10_240, 8)])
+def test_no_more_commands_are_sent_together_than_memory_holds_replies(
+    app: ModuleType, mongod_uri: str, monkeypatch: pytest.MonkeyPatch, memory_mb: int, most: int
+) -> None:
+    settings = FunctionSettings(mongodb_uri=mongod_uri, policy="unrestricted", memory_mb=memory_mb)
+    proxy = app.Proxy(settings)
+    sent: list[int] = []
+
+    def run_many(server: str, messages: Sequence[bytes], *, timeout_s: float) -> list[bytes]:
+        sent.append(len(messages))
+        return [bson.encode({"ok": 1.0})] * len(messages)
+
+    monkeypatch.setattr(app, "_proxy", proxy)
+    monkeypatch.setattr(app, "_FAST_S", 60.0)  # as if all were
+    monkeypatch.setattr(proxy._executor, "run_many", run_many)
+    in_batch(app, [command("h:1", ping=1)] * 100, 60_000)
+    assert max(sent) == most
+    proxy.close()
+
+
 def test_a_batch_is_answered_in_its_order_each_by_itself(app: ModuleType, call: Call) -> None:
     address = server_of(call)
     items: list[Item] = [

@@ -92,6 +92,8 @@ _MAX_SHARE = 8
 # What each command that runs at the same time may need: a reply of 16 MB is there twice for a
 # moment, and a third time, compressed, if it is large.
 _MEMORY_MB_EACH = 96
+# What the process holds at rest, and what a reply of 16 MB that waits for those sent with it needs.
+_MEMORY_MB_AT_REST, _MEMORY_MB_WAITING = 60, 20
 _FAST_S = 0.005
 _Steps = Generator[Data, bytes, Result]
 
@@ -127,6 +129,7 @@ class Proxy:
         self._pauses = Pauses(self._executor.max_idle_s)
         self._staging = Staging(self._executor.client, settings.staging)
         self._at_a_time = min(settings.max_pool_size, settings.memory_mb // _MEMORY_MB_EACH or 1)
+        self._max_share = _max_share(settings.memory_mb, self._at_a_time)
         self._threads = ThreadPoolExecutor(settings.max_pool_size, "odm-proxy")
         self._counting = threading.Lock()
         # Of replies, in the invocation under way.
@@ -213,7 +216,7 @@ class Proxy:
                 for index, result in zip(indexes, self._run_share(several, deadline), strict=True):
                     results[index] = result
                 was_fast = time.monotonic() - began < _FAST_S * size
-                size = min(size * 2, _MAX_SHARE) if within_ms is not None and was_fast else 1
+                size = min(size * 2, self._max_share) if within_ms is not None and was_fast else 1
 
         helpers = min(len(items), self._at_a_time) - 1
         others = [self._threads.submit(work) for _ in range(helpers)]
@@ -344,6 +347,12 @@ class Proxy:
         except PyMongoError as error:
             return _failure("the function could not stage a large reply", error, "yes")
         return ReplyResult(Body(b"", body.encoding, identifier, parts))
+
+
+def _max_share(memory_mb: int, at_a_time: int) -> int:
+    """Return how many commands each thread may send together: their replies arrive together."""
+    fit = (memory_mb - _MEMORY_MB_AT_REST) // (at_a_time * _MEMORY_MB_WAITING)
+    return max(1, min(fit, _MAX_SHARE))
 
 
 def _failed(item: Item, error: Exception, timeout_s: float) -> Result:
