@@ -68,7 +68,7 @@ variable "timeout" {
 }
 
 variable "reserved_concurrency" {
-  description = "Execution environments that run at one time, and so the ceiling of connections - see the top."
+  description = "Execution environments that run at one time, and so the ceiling of connections - see the top of main.tf."
   type        = number
   default     = 15
   nullable    = false
@@ -304,7 +304,7 @@ variable "log_invocations" {
 }
 
 variable "log_level" {
-  description = "What the function itself writes. Above INFO there are no lines for invocations."
+  description = "What the function itself writes. WARN keeps the lines of invocations with an error alone, and drops the metrics of the others."
   type        = string
   default     = "INFO"
   nullable    = false
