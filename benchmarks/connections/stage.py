@@ -27,6 +27,7 @@ CALLERS = "callers"
 """The ``appName`` of callers, wherever the server should see one."""
 
 _FUNCTION_TIMEOUT_S = 60.0
+_IDLE_MS = 600_000
 # Patient callers: two cores start hundreds of them and fifteen environments at one time.
 _PATIENCE = "throttleTimeoutMS=120000&openTimeoutMS=120000"
 
@@ -115,7 +116,11 @@ async def open_stage(settings: Settings, way: str) -> AsyncIterator[Stage]:
                 concurrency=settings.reserved,
                 timeout_s=_FUNCTION_TIMEOUT_S,
                 policy=proxy_function.EVERY_DATABASE,
-                environment={"ODM_PROXY_MAX_POOL_SIZE": str(settings.pool)},
+                environment={
+                    "ODM_PROXY_MAX_POOL_SIZE": str(settings.pool),
+                    # What is closed for its idleness and opened again would count as opened.
+                    "ODM_PROXY_MAX_IDLE_TIME_MS": str(_IDLE_MS),
+                },
             )
             service = await stack.enter_async_context(LocalLambda([function]))
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="connections-"))
