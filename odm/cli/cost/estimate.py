@@ -88,7 +88,8 @@ class Estimate:
         load: the concurrency of the busiest hour; None without the proxy.
         connections: at the server that the commands go to, at most.
         all_connections: with the monitors at the other members.
-        latency_ms: what a caller waits for one command when nothing is in its way.
+        latency_ms: what a caller waits for a command on average, when nothing is in its way; one
+            that shares an invoke waits for all of it.
         bill: of the month.
         waiting_gb_seconds: what callers that are functions are billed for while they wait.
         cluster: the smallest cluster tier that takes so many connections.
@@ -212,7 +213,7 @@ def estimate(
         load=load,
         connections=connections,
         all_connections=connections + workload.reserved * MONITORS * (workload.servers - 1),
-        latency_ms=workload.round_trip_ms + workload.duration_ms(1),
+        latency_ms=workload.round_trip_ms + _mean_wait_ms(workload, batching=batching),
         bill=_with_waiting(bill, prices, region, waiting),
         waiting_gb_seconds=waiting,
         cluster=smallest_cluster(prices.clusters, connections),
@@ -276,6 +277,12 @@ def _stream(workload: Workload, *, batching: bool) -> list[tuple[float, int]]:
 
 def _duration_ms(workload: Workload, *, batching: bool) -> list[float]:
     return [workload.duration_ms(size) for size in _sizes(workload, batching=batching)]
+
+
+def _mean_wait_ms(workload: Workload, *, batching: bool) -> float:
+    """Return how long a command is in the function, on average: as long as its invoke."""
+    sizes = _sizes(workload, batching=batching)
+    return sum(size * workload.duration_ms(size) for size in sizes) / sum(sizes)
 
 
 def _warm_billed_ms(

@@ -106,7 +106,7 @@ class Workload:
     init_ms: float = 400.0
     restore_ms: float = 200.0
     environment_life_s: float = 7_200.0
-    memory_mb: int = 512
+    memory_mb: int = 256
     architecture: str = "x86_64"
     reserved: int = 15
     pool: int = 4

@@ -194,5 +194,5 @@ def test_a_stopped_simulation_reports_what_there_is(
 def test_help_teaches(odm_here: Any) -> None:
     ran = odm_here("cost", "--help")
     assert ran.code == 0
-    assert "Example: odm cost --rate 500" in ran.out
-    assert "[512]" in ran.out
+    assert "odm cost --rate 500" in ran.out
+    assert "[256]" in ran.out

@@ -77,6 +77,10 @@ def test_batches_by_hand(prices: Prices) -> None:
     assert each.load is not None
     assert each.load.mean == pytest.approx(5 * 0.0185)
     assert each.load.needed_for_rate == 1
+    # Each of them waits for the whole invoke; one by one they wait for their own.
+    assert each.latency_ms == 5 + 18.5
+    single = estimates(replace(BY_HAND, gather=20), prices)["single"]
+    assert single.latency_ms == 5 + 4.5
 
 
 def test_a_gather_of_more_than_a_batch_is_several_by_hand(prices: Prices) -> None:
