@@ -72,7 +72,8 @@ def command(facts: Facts, text: str) -> Fix:
 def parameters(facts: Facts, **values: object) -> tuple[Fix, ...]:
     """Return how parameters of ``deploy/template.yaml``, or of the Terraform module, are set.
 
-    A tuple is a list: the template's has commas, Terraform's is JSON. None for a function of the
+    A tuple is a list: the template's has commas, Terraform's is JSON. The module's variables are
+    set where it is used, in a configuration that is not known here. None for a function of the
     application's own.
     """
     if facts.kind is not Kind.LAMBDA:
@@ -81,18 +82,20 @@ def parameters(facts: Facts, **values: object) -> tuple[Fix, ...]:
         f"{name}={shlex.quote(','.join(value) if isinstance(value, tuple) else str(value))}"
         for name, value in values.items()
     )
-    terraform = " ".join(
-        f"-var {_snake(name)}="
-        + shlex.quote(json.dumps(list(value)) if isinstance(value, tuple) else str(value))
-        for name, value in values.items()
-    )
+    terraform = " and ".join(f"{_snake(name)} = {_hcl(value)}" for name, value in values.items())
     return (
         Fix(
             Change.TEMPLATE,
             f"sam deploy --template-file deploy/template.yaml --parameter-overrides {sam}",
         ),
-        Fix(Change.TERRAFORM, f"terraform -chdir=deploy/terraform apply {terraform}"),
+        Fix(Change.TERRAFORM, f"in the block of the Terraform module: {terraform}"),
     )
+
+
+def _hcl(value: object) -> str:
+    """Return *value* as Terraform reads it: JSON, but that strings are templates."""
+    text = json.dumps(list(value) if isinstance(value, tuple) else value)
+    return text.replace("${", "$${").replace("%{", "%%{")
 
 
 def _snake(name: str) -> str:

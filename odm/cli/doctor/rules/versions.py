@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 
 from odm.cli.doctor.changes import configure, set_variables, url_edit, url_option
 from odm.cli.doctor.facts import Facts, Kind, Unseen, known
@@ -205,7 +206,22 @@ def _region(facts: Facts) -> Verdict | None:
             f"the function is in {theirs}, the application in {ours}",
             url_option(facts, "region", ours),
         )
+    if not options.is_local and (name := theirs or ours) not in (there_are := _regions()):
+        [near] = difflib.get_close_matches(str(name), there_are, n=1, cutoff=0) or ["<region>"]
+        return warning(
+            f"the AWS SDK knows no region '{name}'; did you mean '{near}'?",
+            url_option(facts, "region", near),
+        )
     return ok(f"{theirs or ours}")
+
+
+def _regions() -> list[str]:
+    """Return the regions with AWS Lambda that the installed SDK knows; AWS opens new ones."""
+    from botocore.session import Session
+
+    session = Session()
+    partitions = session.get_available_partitions()
+    return [name for each in partitions for name in session.get_available_regions("lambda", each)]
 
 
 def _function_region(facts: Facts) -> str | None:

@@ -151,7 +151,9 @@ def test_other_variables_are_kept_and_quoting_survives_a_shell(good_lambda: Fact
 def test_parameters_are_written_for_both_templates(good_lambda: Facts) -> None:
     sam, terraform = parameters(good_lambda, SubnetIds=("a", "b"), MaxIdleTimeMs=60000)
     assert sam.text.endswith("--parameter-overrides SubnetIds=a,b MaxIdleTimeMs=60000")
-    assert terraform.text.endswith("""-var subnet_ids='["a", "b"]' -var max_idle_time_ms=60000""")
+    assert terraform.text.endswith(': subnet_ids = ["a", "b"] and max_idle_time_ms = 60000')
+    [_, terraform] = parameters(good_lambda, Policy='{"a": "${b}"}')
+    assert terraform.text.endswith(r': policy = "{\"a\": \"$${b}\"}"')
 
 
 def test_an_alias_is_moved_to_what_was_changed(good_lambda: Facts, plant: Plant) -> None:

@@ -217,6 +217,16 @@ def test_no_credentials_are_told_and_what_could_be_seen(
     assert "qualifier" in ran.out  # the URL alone tells that
 
 
+def test_a_misspelt_region_is_told(
+    odm_here: OdmHere, aws_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    ran = odm_here("doctor", "lambda://db-proxy/cms?region=us-eats-1", "--no-connect", "--fix")
+    assert "the AWS SDK knows no region 'us-eats-1'; did you mean 'us-east-1'?" in ran.out
+    assert "lambda://db-proxy/cms?region=us-east-1" in ran.out
+
+
 def test_no_region_is_told(
     odm_here: OdmHere, aws_environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

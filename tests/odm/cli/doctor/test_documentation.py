@@ -65,8 +65,8 @@ def test_parameters_that_are_printed_exist_in_the_templates(good_lambda: Facts) 
     variables = (ROOT / "deploy" / "terraform" / "variables.tf").read_text(encoding="utf-8")
     for name in named:
         [_, terraform] = parameters(good_lambda, **{name: 1})
-        variable = re.findall(r"-var (\w+)=", terraform.text)
-        assert [each for each in variable if f'variable "{each}"' not in variables] == []
+        [variable] = re.findall(r": (\w+) = 1$", terraform.text)
+        assert f'variable "{variable}"' in variables
 
 
 def test_the_templates_defaults_follow_the_rules(good_lambda: Facts, plant: Plant) -> None:
