@@ -41,6 +41,7 @@ from transports.lambda_invoke.sharing import (
     kill_cursor,
     shareable,
     was_cut_short,
+    without_denial,
 )
 from transports.lambda_invoke.throttling import Throttling
 
@@ -226,6 +227,8 @@ class Batching:
             raise InvokeError(error.kind, error.message, _with_the_first(error.ran)) from error
         if isinstance(again, FailureResult):
             return replace(again, ran=_with_the_first(again.ran))
+        if isinstance(again, ReplyResult):
+            return ReplyResult(replace(again.reply, data=without_denial(again.reply.data)))
         return again
 
     # -- collecting ------------------------------------------------------------------------------

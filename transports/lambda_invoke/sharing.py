@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import bson
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 
 from transports.endpoint.backend import Request
 from transports.endpoint.elements import (
@@ -54,6 +55,7 @@ _MAX_TIME = b"\x10maxTimeMS\x00"
 _MAX_TIME_EXPIRED = 50
 _MAX_LIMIT_MS = 2**31 - 1
 _EXPIRED_CODE = b"code\x00" + _INT32.pack(_MAX_TIME_EXPIRED)
+_NO_WRITES_PERFORMED = "NoWritesPerformed"
 _READS = frozenset({"find", "aggregate", "count", "distinct"})
 _WRITES = frozenset({"insert", "update", "delete", "findAndModify"})
 # What only a command has that is more than one read or one repeatable write.
@@ -160,6 +162,24 @@ def was_cut_short(reply: bytes) -> bool:
     return any(
         isinstance(error, Mapping) and error.get("code") == _MAX_TIME_EXPIRED for error in errors
     )
+
+
+def without_denial(reply: bytes) -> bytes:
+    """Return *reply*, to a command that ran before, without a label that says that it did not.
+
+    A server says of this attempt alone that it wrote nothing, and a driver believes it of all.
+    """
+    if _NO_WRITES_PERFORMED.encode() not in reply:  # nearly always
+        return reply
+    try:
+        answer = bson.decode(reply, DEFAULT_RAW_BSON_OPTIONS)
+        labels = answer.get("errorLabels")
+        if not isinstance(labels, list):
+            return reply
+        kept = [label for label in labels if label != _NO_WRITES_PERFORMED]
+        return bson.encode({**answer, "errorLabels": kept})
+    except Exception:  # of many kinds; whoever reads it will say so
+        return reply
 
 
 def kill_cursor(request: Request, reply: bytes) -> Request | None:

@@ -235,6 +235,21 @@ async def test_a_repetition_that_did_not_run_does_not_deny_the_first_attempt(ref
         assert outcome.ran == "unknown"
 
 
+async def test_a_repetition_that_a_server_refuses_does_not_deny_the_first_attempt() -> None:
+    function = Function(limit_ms=50)
+    cut = {"ok": 1.0, "n": 1, "writeConcernError": {"code": 50}}  # applied, not replicated in time
+    refused = {"ok": 0.0, "code": 10107, "errorLabels": ["NoWritesPerformed"]}
+    function.answer = lambda item: ReplyResult(
+        Body(bson.encode(cut if command_of(item).get("maxTimeMS") else refused))
+    )
+    results = await asyncio.gather(
+        *[function.batching.run(r, CommandItem("h:1", Body(r.message))) for r in (read(0), read(1))]
+    )
+    for result in results:
+        assert isinstance(result, ReplyResult)
+        assert bson.decode(result.reply.data) == {"ok": 0.0, "code": 10107, "errorLabels": []}
+
+
 async def test_what_was_cut_short_travels_alone_from_then_on() -> None:
     function = Function()
     function.answer = lambda item: (

@@ -17,6 +17,7 @@ from transports.lambda_invoke.sharing import (
     shape_of,
     shareable,
     was_cut_short,
+    without_denial,
 )
 
 LSID = {"id": Binary(bytes(16), 4)}
@@ -145,6 +146,15 @@ def test_a_limit_of_its_own_that_is_shorter_stays(own: int) -> None:
 )
 def test_a_reply_tells_whether_its_command_was_cut_short(reply: dict[str, Any], cut: bool) -> None:
     assert was_cut_short(bson.encode(reply)) is cut
+
+
+def test_a_repetitions_reply_does_not_say_that_nothing_was_written() -> None:
+    refusal = {"ok": 0.0, "code": 10107, "errorLabels": ["RetryableWriteError"], "x": {"a": b"\0"}}
+    denied = {**refusal, "errorLabels": ["RetryableWriteError", "NoWritesPerformed"]}
+    assert bson.decode(without_denial(bson.encode(denied))) == refusal
+    for reply in (refusal, {"ok": 1.0, "value": "NoWritesPerformed"}):
+        assert without_denial(bson.encode(reply)) == bson.encode(reply)
+    assert without_denial(b"NoWritesPerformed") == b"NoWritesPerformed"
 
 
 def test_a_cursor_that_stays_open_is_closed_where_it_is() -> None:
