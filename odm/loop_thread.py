@@ -108,6 +108,11 @@ class LoopThread:
             if started.done():
                 raise
             started.set_exception(error)  # no event loop: too many open files
+        except RuntimeError:
+            # Python 3.12.0 and 3.12.1 start no thread while the process ends, and asyncio wants one
+            # that waits for the loop's own. The loop is closed all the same.
+            if not self._ending:
+                raise
         finally:
             # What came between the loop's last turn and its end was never begun.
             for invocation in list(self._waited_for):
