@@ -431,7 +431,10 @@ async def test_a_deployment_of_odd_types_alone_is_refused_at_the_start(
         await Endpoint(backend).start()
 
 
-@pytest.mark.parametrize("reply", [b"", b"\xff" * 40, nested(5000), bson.encode({"ok": 1})[:-1]])
+DEEP = nested(5000)
+
+
+@pytest.mark.parametrize("reply", [b"", b"\xff" * 40, DEEP, bson.encode({"ok": 1})[:-1]])
 async def test_a_relayed_hello_that_is_no_document_is_an_error(
     backend: Any, connect: Connect, reply: bytes
 ) -> None:
@@ -443,9 +446,9 @@ async def test_a_relayed_hello_that_is_no_document_is_an_error(
         client = await connect(next(iter(endpoint.addresses().values())))
         answered = await client.command({"hello": 1})
         assert answered["ok"] == 0.0
-        # Python from 3.12 on reads the deep document, which is then no hello.
-        readable = reply.startswith(b"E") and sys.version_info >= (3, 12)
-        assert answered["code"] == (6 if readable else 17)
+        # Some releases of Python from 3.12 on read the deep document, which is then no hello.
+        readable = reply == DEEP and sys.version_info >= (3, 12)
+        assert answered["code"] in ({6, 17} if readable else {17})
 
 
 async def test_a_cluster_time_that_cannot_be_read_is_not_repeated(
