@@ -29,7 +29,7 @@ from pydantic import BaseModel, RootModel
 _Way: TypeAlias = Callable[[Any, Encoder], Any]
 _Names: TypeAlias = dict[str, str | None]
 
-_AS_THEY_ARE = frozenset(
+SCALARS = frozenset(
     {
         *BSON_SCALAR_TYPES,
         bool,
@@ -59,7 +59,7 @@ def encoded(mapping: Mapping[Any, Any]) -> dict[str, Any]:
 
 def encoded_id(id: Any) -> Any:
     """Return an id as it is sent, for a class without encoders of its own."""
-    return id if type(id) in _AS_THEY_ARE else encoded({"_id": id})["_id"]
+    return id if type(id) in SCALARS else encoded({"_id": id})["_id"]
 
 
 def encoded_filter(filters: Sequence[Any]) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _fields(names: _Names, document: Any, encoder: Encoder) -> dict[str, Any] | 
             return None  # lazily parsed
         key = names[name] if name in names else _unknown(name)
         if key is not None and (value is not None or key != "_id"):
-            found[key] = value if type(value) in _AS_THEY_ARE else _dump(value, encoder)
+            found[key] = value if type(value) in SCALARS else _dump(value, encoder)
     if extra := document.__pydantic_extra__:
         _add_extra(found, extra, encoder)
     return found
@@ -159,17 +159,17 @@ def _add_extra(found: dict[str, Any], extra: Mapping[str, Any], encoder: Encoder
 
 def _dump(value: Any, encoder: Encoder) -> Any:
     kind = type(value)
-    if kind in _AS_THEY_ARE:
+    if kind in SCALARS:
         return value
     if kind is dict:
         return {
             name if type(name) is str else _name(name): item
-            if type(item) in _AS_THEY_ARE
+            if type(item) in SCALARS
             else _dump(item, encoder)
             for name, item in value.items()
         }
     if kind is list:
-        return [item if type(item) in _AS_THEY_ARE else _dump(item, encoder) for item in value]
+        return [item if type(item) in SCALARS else _dump(item, encoder) for item in value]
     way = _ways.get(kind)
     if way is None:
         way = _ways[kind] = _way(kind)
@@ -224,7 +224,7 @@ def _model(fields: Any, names: _Names, value: Any, encoder: Encoder) -> Any:
     for name, item in value.__dict__.items():
         key = names[name] if name in names else _unknown(name)
         if key is not None and (item is not None or encoder.keep_nulls):
-            found[key] = item if type(item) in _AS_THEY_ARE else _dump(item, encoder)
+            found[key] = item if type(item) in SCALARS else _dump(item, encoder)
     if extra := value.__pydantic_extra__:
         _add_extra(found, extra, encoder)
     return found

@@ -41,6 +41,7 @@ from odm.arguments import (
 )
 from odm.binding import entered, in_scope
 from odm.bulk import Bulk
+from odm.collecting import collector_paused
 from odm.cursors import RawStream
 from odm.document import Document
 from odm.dumping import encoded, encoded_filter, encoded_id
@@ -327,8 +328,9 @@ class Repository(RepositoryBase[_T]):
         if not documents:
             return []
         with self._scope():
-            contents = [writing.new_content(document) for document in documents]
-            insertions = dict(enumerate(zip(documents, contents, strict=True)))
+            with collector_paused():
+                contents = [writing.new_content(document) for document in documents]
+                insertions = dict(enumerate(zip(documents, contents, strict=True)))
             count = len(contents)
             with writing.settled(insertions, self._connection, count=count, ordered=ordered):
                 await self.collection.insert_many(contents, ordered=ordered)

@@ -20,7 +20,7 @@ from beanie.odm.utils.parsing import merge_models
 from pydantic import BaseModel
 from pymongo import ReturnDocument
 
-from odm.dumping import encoded, encoded_id
+from odm.dumping import SCALARS, encoded, encoded_id
 from odm.queries import FindOne
 from odm.reading import reader
 
@@ -98,7 +98,10 @@ def take_over(document: Any, found: Any) -> None:
     values: dict[str, Any] = _attributes(document, "__dict__")
     changed = document.__pydantic_fields_set__
     for name, value in _attributes(found, "__dict__").items():
-        if isinstance(value, BaseModel):
+        # Most are neither models nor links; to ask pydantic's classes costs more than all else.
+        if type(value) in SCALARS:
+            pass
+        elif isinstance(value, BaseModel):
             held = values.get(name)
             if isinstance(held, BaseModel) and not held.model_config.get("frozen"):
                 take_over(held, value)
