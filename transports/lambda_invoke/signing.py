@@ -74,9 +74,10 @@ class Signer:
         day = date[:8]
         scope = f"{day}/{self._region}/{self._service}/aws4_request"
         headers = {"X-Amz-Date": date}
-        if keys.token:
-            headers["X-Amz-Security-Token"] = keys.token
-            token = f"x-amz-security-token:{keys.token}\n"
+        # Signed without the blanks around it, so sent without them: a file's line end is one.
+        if session := (keys.token or "").strip():
+            headers["X-Amz-Security-Token"] = session
+            token = f"x-amz-security-token:{session}\n"
             names = "host;x-amz-date;x-amz-security-token"
         else:
             token, names = "", "host;x-amz-date"

@@ -62,6 +62,16 @@ def test_a_key_is_made_anew_for_other_credentials_and_another_day() -> None:
         assert signer.headers(keys, b"{}", now) == expected
 
 
+@pytest.mark.parametrize("token", [" token", "token\n", "token\r\n"])
+def test_a_token_read_from_a_file_loses_the_line_end(token: str) -> None:
+    url = f"{FUNCTION}/db-proxy/invocations"
+    expected = of_the_sdk(
+        url, "eu-west-1", ReadOnlyCredentials("AKIDEXAMPLE", "secret", "token"), b"{}", 0
+    )
+    keys = ReadOnlyCredentials("AKIDEXAMPLE", "secret", token)
+    assert Signer(url, "eu-west-1", "lambda").headers(keys, b"{}", 0) == expected
+
+
 def test_a_signature_is_of_now() -> None:
     signer = Signer(f"{FUNCTION}/p/invocations", "eu-west-1", "lambda")
     keys = ReadOnlyCredentials("AKIDEXAMPLE", "secret", None)
