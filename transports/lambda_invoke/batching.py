@@ -342,6 +342,9 @@ class Batching:
         except InvokeError as error:
             for passenger in batch.passengers:
                 _fail(passenger, error.again())
+        except Exception as error:  # no failure of an invoke: each is answered as if alone
+            for passenger in batch.passengers:
+                _fail(passenger, error)
         except BaseException:  # the transport is being closed
             for passenger in batch.passengers:
                 passenger.result.cancel()
@@ -426,6 +429,6 @@ def _with_the_first(ran: Ran) -> Ran:
     return "unknown" if ran == "no" else ran
 
 
-def _fail(passenger: _Passenger, error: InvokeError) -> None:
+def _fail(passenger: _Passenger, error: Exception) -> None:
     if not passenger.result.done():
         passenger.result.set_exception(error)

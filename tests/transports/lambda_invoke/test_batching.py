@@ -378,6 +378,22 @@ async def test_a_failed_batch_fails_each_command_by_itself() -> None:
     assert function.throttling.admission.in_flight == 0
 
 
+async def test_what_nobody_expects_fails_each_command_and_cancels_none() -> None:
+    function = Function()
+
+    async def send(items: Sequence[Item], within_ms: int | None) -> Sequence[Result]:
+        raise RecursionError
+
+    function.batching = Batching(
+        function.exchange, send, function.throttling, BatchOptions(wait_s=1.0), function.unpack
+    )
+    results = await asyncio.gather(
+        *[function.run(read(i)) for i in range(3)], return_exceptions=True
+    )
+    assert [type(result) for result in results] == [RecursionError] * 3
+    assert function.throttling.admission.in_flight == 0
+
+
 async def test_a_throttled_batch_is_tried_again_as_a_whole() -> None:
     function = Function()
     function.failures = [throttled(), throttled()]
