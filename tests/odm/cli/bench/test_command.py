@@ -112,7 +112,7 @@ def test_stopped_in_the_middle_it_reports_what_it_has(
     watched: Any, mongod: None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     html = tmp_path_factory.mktemp("report") / "bench.html"
-    parts = ("--only", "read", "--only", "write")
+    parts = ("--only", "read", "--only", "write", "-c", "odm", "-c", "lambda")
     watched.start("bench", "--documents", "200", *parts, "--json", "--html", str(html))
     watched.wait_for("point write …")
     watched.signal(signal.SIGINT)
