@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,9 +190,14 @@ async def _with_endpoint(url: TransportURL, settings: Settings, console: Console
 
 async def _told(teller: Teller) -> None:
     """Tell what happens until a signal comes; go on serving where nobody is there to be told."""
+    from odm.cli.tunnel.unread import until_unread
+
     task = asyncio.current_task()
     try:
-        await teller.tell()
+        if teller.console.json_output:
+            await until_unread(teller.tell(), sys.stdout.fileno())
+        else:
+            await teller.tell()
     except BrokenPipeError:
         raise  # the pipe's reader has ended it: `odm … | head`
     except OSError:

@@ -21,6 +21,7 @@ import pytest
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
+from odm.cli.failures import ExitCode
 from odm.cli.tunnel.command import with_database, without_password
 from odm.cli.tunnel.credentials import VARIABLE
 from transports.url import parse_url
@@ -286,6 +287,22 @@ def test_on_a_terminal_there_is_a_live_view() -> None:
             process.terminate()
             os.close(parent)
     assert process.returncode == 130
+
+
+def test_with_json_it_ends_with_its_reader() -> None:
+    arguments = ("tunnel", "fake:///cms", "--listen", "127.0.0.1:0", "--json", "--stats", "0")
+    with subprocess.Popen(
+        [sys.executable, "-m", "odm.cli.main", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["event"] == "listening"
+            process.stdout.close()
+            assert process.wait(timeout=30) == ExitCode.BROKEN_PIPE
+        finally:
+            process.terminate()
 
 
 class _Screen:
