@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -36,6 +37,13 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+_WIDTH_FOR_FRAMES = 80
+
+
+def _has_room_for_frames() -> bool:
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns >= _WIDTH_FOR_FRAMES
+
+
 def _app() -> typer.Typer:
     app = typer.Typer(
         name="odm",
@@ -44,8 +52,8 @@ def _app() -> typer.Typer:
         epilog=EXIT_CODES_HELP,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        # In a pipe, help is plain text without frames.
-        rich_markup_mode="rich" if sys.stdout.isatty() else None,
+        # In a pipe, and where frames leave no room for words, help is plain text.
+        rich_markup_mode="rich" if _has_room_for_frames() else None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_options)

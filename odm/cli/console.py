@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 _PIPED_WIDTH = 240
-_PADDING = 2  # blanks between two columns of a terminal's table, and at its edges
+_PADDING = 3  # blanks between two columns of a terminal's table
 
 
 @dataclass(frozen=True, slots=True)

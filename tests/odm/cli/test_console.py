@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -28,6 +29,23 @@ def test_in_a_pipe_there_are_no_colours_frames_or_broken_lines(
     assert "\x1b" not in out
     assert "─" not in out
     assert [long in line for line in out.splitlines()] == [True, False, True]
+
+
+def test_a_table_that_a_terminal_has_no_room_for_is_told_row_by_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setenv("NO_COLOR", "1")
+    columns = [Column("month"), Column("GB seconds", numeric=True), Column("in words")]
+    rows = [["January", "123,456,789", "a provisioned one"]]
+    for width, together in (("24", False), ("37", False), ("38", True), ("80", True)):
+        monkeypatch.setenv("COLUMNS", width)
+        Console().table(columns, rows)
+        out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+        assert "…" not in out
+        assert ("  GB seconds  123,456,789\n" in out) is not together
+        assert "provisioned" in out
+        assert "123,456,789" in out
 
 
 def test_with_json_stdout_holds_one_document_only(capsys: pytest.CaptureFixture[str]) -> None:
