@@ -137,7 +137,7 @@ class Console:
 
 def _least_width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
     """Return how wide a terminal's table is at least: words and numbers are not broken."""
-    width = 0
+    width = 1  # the right edge
     for index, column in enumerate(columns):
         cells = [row[index] for row in rows if index < len(row)]
         pieces = [*column.title.split()]

@@ -38,7 +38,7 @@ def test_a_table_that_a_terminal_has_no_room_for_is_told_row_by_row(
     monkeypatch.setenv("NO_COLOR", "1")
     columns = [Column("month"), Column("GB seconds", numeric=True), Column("in words")]
     rows = [["January", "123,456,789", "a provisioned one"]]
-    for width, together in (("24", False), ("37", False), ("38", True), ("80", True)):
+    for width, together in (("24", False), ("38", False), ("39", True), ("80", True)):
         monkeypatch.setenv("COLUMNS", width)
         Console().table(columns, rows)
         out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
