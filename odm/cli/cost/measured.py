@@ -150,7 +150,7 @@ def read_statistics(path: Path, over_s: float | None, init_ms: float) -> Measure
     Args:
         path: the file.
         over_s: over how many seconds it was counted.
-        init_ms: how long a cold start's init phase takes: the callers do not know.
+        init_ms: how long a cold start's init phase takes, where the callers were not told.
 
     Raises:
         InvalidWorkload: it is not that, or nothing was invoked.
@@ -163,7 +163,8 @@ def read_statistics(path: Path, over_s: float | None, init_ms: float) -> Measure
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InvalidWorkload(f"{path}: {error}") from error
+        what = error.strerror if isinstance(error, OSError) else f"no JSON ({error})"
+        raise InvalidWorkload(f"{path}: {what}") from error
     if isinstance(document, dict) and isinstance(document.get("statistics"), dict):
         document = document["statistics"]
     try:
@@ -187,17 +188,23 @@ def _from_statistics(document: Mapping[str, Any], over_s: float, init_ms: float)
     warm_ms = handler_ms + RUNTIME_MS * invocations
     sizes = {int(size): int(count) for size, count in details.get("batch_sizes", {}).items()}
     sizes[1] = max(invocations - sum(sizes.values()), 0)
-    warm_billed_ms = warm_ms + invocations / 2  # what rounding up adds, on average
+    rounding_ms = invocations / 2  # what rounding up adds, on average
+    warm_billed_ms = warm_ms + rounding_ms
+    # The callers' own sum of what is billed is rounded up, and has the init phases.
+    told_init_ms = 0.0
+    if cold_starts:
+        told_init_ms = max(float(details.get("billed_ms", 0)) - handler_ms - rounding_ms, 0.0)
     return Measurement(
         source="statistics",
         seconds=over_s,
         commands=int(document["commands"]),
         invocations=invocations,
-        billed_ms=warm_billed_ms + cold_starts * math.ceil(init_ms),
+        billed_ms=warm_billed_ms + (told_init_ms or cold_starts * math.ceil(init_ms)),
         warm_billed_ms=warm_billed_ms,
         warm_ms=warm_ms,
         throttles=throttles,
         cold_starts=cold_starts,
+        init_ms=told_init_ms,
         bytes_in=float(details.get("bytes_sent", 0)) / BASE64,
         bytes_out=float(details.get("bytes_received", 0)) / BASE64,
         batch_sizes=sizes,
@@ -218,7 +225,7 @@ def read_log(path: Path, over_s: float | None = None) -> Measurement:
         with path.open(encoding="utf-8", errors="replace") as lines:
             log = _read(lines)
     except OSError as error:
-        raise InvalidWorkload(f"{path}: {error}") from error
+        raise InvalidWorkload(f"{path}: {error.strerror}") from error
     measurement = log.measurement()
     if not measurement.invocations:
         raise InvalidWorkload(

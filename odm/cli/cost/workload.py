@@ -230,7 +230,7 @@ def _batches(commands: int) -> list[int]:
 def _between(workload: Workload, name: str, low: float, high: float) -> None:
     value = getattr(workload, name)
     if not low <= value <= high:
-        raise InvalidWorkload(f"{name} is {value:g}: it is between {low:g} and {high:g}")
+        raise InvalidWorkload(f"{name} is {value:g}: it is between {low:g} and {high:.10g}")
 
 
 def parse_profile(text: str) -> tuple[float, ...]:
@@ -274,7 +274,8 @@ def read_workload(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         given = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except (OSError, ValueError) as error:
-        raise InvalidWorkload(f"{path}: {error}") from error
+        what = error.strerror if isinstance(error, OSError) else error
+        raise InvalidWorkload(f"{path}: {what}") from error
     if not isinstance(given, dict):
         raise InvalidWorkload(f"{path}: not an object of fields but a {type(given).__name__}")
     return {name: _value(path, name, value) for name, value in given.items()}

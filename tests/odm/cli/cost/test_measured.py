@@ -133,7 +133,7 @@ STATISTICS: dict[str, Any] = {
         "bytes_sent": 80_000,
         "bytes_received": 400_000,
         "function_ms": 450.0,
-        "billed_ms": 560,
+        "billed_ms": 1_700,
         "batch_sizes": {"19": 16, "12": 1},
     },
 }
@@ -156,6 +156,17 @@ def test_statistics_of_a_running_application(tmp_path: Path) -> None:
     assert fields["server_ms"] == pytest.approx(400 / (83 + 76 + 3))
     workload = make_workload(fields)
     assert workload.billed_ms_per_invoke == 5.5
+
+
+def test_statistics_that_know_the_init_phases_tell_them(tmp_path: Path) -> None:
+    path = tmp_path / "statistics.json"
+    details = {**STATISTICS["details"], "function_ms": 200.0, "billed_ms": 4_250}
+    path.write_text(json.dumps({**STATISTICS, "cold_starts": 4, "details": details}))
+    found = read_statistics(path, 20, 300)
+    # 100 invocations: 200 ms, and half of one each for rounding up; the rest of 4,250 is init.
+    assert found.init_ms == 4_000
+    assert found.billed_ms == 200 + RUNTIME_MS * 100 + 50 + 4_000
+    assert found.fields(Workload())["init_ms"] == 1_000
 
 
 def test_statistics_inside_another_document(tmp_path: Path) -> None:
