@@ -167,6 +167,8 @@ def test_ctrl_c_at_any_moment_ends_it_without_a_traceback(moment_s: float) -> No
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
+    if "Fatal Python error" in told:
+        return  # before Python could run anything; its site module has a main, too
     if "Traceback" in told:  # Python itself was starting
         assert "in main\n" not in told
     else:
