@@ -71,7 +71,8 @@ class TransportStatistics:
 
     Attributes:
         transport: its name: ``direct``, ``motor``, ``lambda``, ``fake``, ``embedded``.
-        commands: commands that crossed it (the driver's own handshakes left out).
+        commands: commands that crossed it (the driver's own handshakes left out); 0 where the
+            driver itself reaches the deployment: nothing of ours sees them.
         invokes: AWS Lambda invocations made; 0 elsewhere.
         cold_starts: invocations that started an execution environment, as the function reports.
         details: further counters of one transport, by name.

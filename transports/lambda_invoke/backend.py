@@ -41,6 +41,7 @@ from transports.lambda_invoke.invoker import Invoker
 from transports.lambda_invoke.large import LargeBodies
 from transports.lambda_invoke.options import MAX_FUNCTION_TIMEOUT_S, LambdaOptions
 from transports.lambda_invoke.tracing import InheritedTracing, Tracing
+from transports.lambda_invoke.transactions import Transactions
 
 # Waiting this much longer than the function may run lets its own time-out be heard first.
 _GRACE_S = 5.0
@@ -83,6 +84,7 @@ class LambdaBackend:
         self._abandoned = AbandonedOperations(self._exchange)
         self._bodies = LargeBodies(self._exchange, options.display_name)
         self._batch_sizes = BatchSizes()
+        self._transactions = Transactions()
         self.batching = Batching(
             self._exchange,
             self._send,
@@ -124,6 +126,13 @@ class LambdaBackend:
         self.counters.commands += 1
         started = time.time()
         try:
+            return await self._transactions.run(request, lambda: self._run(request))
+        except asyncio.CancelledError:
+            self._abandoned.add(request, started)
+            raise
+
+    async def _run(self, request: Request) -> bytes:
+        try:
             message = self._batch_sizes.limit(request)
             body = await self._bodies.outgoing(message, request)
             item = CommandItem(
@@ -140,9 +149,6 @@ class LambdaBackend:
                 return reply
         except InvokeError as error:
             raise invoke_failure(error, self._options.display_name, request) from error
-        except asyncio.CancelledError:
-            self._abandoned.add(request, started)
-            raise
         finally:
             self._tracing.forget(request)
         match result:
@@ -205,4 +211,5 @@ class LambdaBackend:
     async def aclose(self) -> None:
         """Give up batches, and wait, bounded, for cancellations under way."""
         await self.batching.aclose()
+        await self._transactions.aclose()
         await self._abandoned.aclose()
