@@ -333,7 +333,7 @@ class Repository(RepositoryBase[_T]):
                 insertions = dict(enumerate(zip(documents, contents, strict=True)))
             count = len(contents)
             with writing.settled(insertions, self._connection, count=count, ordered=ordered):
-                await self.collection.insert_many(contents, ordered=ordered)
+                await writing.insert_many(self.collection, contents, ordered=ordered)
         return documents
 
     async def save(self, document: _T) -> _T:

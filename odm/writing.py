@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from beanie.odm.operators.update import BaseUpdateOperator
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
 from odm import dumping
@@ -57,6 +58,43 @@ def settled(
             document.id = checked_id(type(document), content["_id"])
             document._odm_home = connection.home
             document._save_state()
+
+
+INSERT_PART = 10_000
+"""Documents that the driver gets at a time: for all it prepares at once, the garbage collector goes
+through what it has prepared again and again, and ten times as many take fourteen times as long."""
+
+
+async def insert_many(
+    collection: AsyncCollection[dict[str, Any]], contents: list[dict[str, Any]], *, ordered: bool
+) -> None:
+    """Insert *contents* as the driver's ``insert_many`` does, in parts of `INSERT_PART`.
+
+    Raises:
+        BulkWriteError: some were refused; its places and counts are those of all together.
+    """
+    if len(contents) <= INSERT_PART:
+        await collection.insert_many(contents, ordered=ordered)
+        return
+    refused: list[dict[str, Any]] = []
+    concerns: list[dict[str, Any]] = []
+    inserted = 0
+    details: dict[str, Any] = {}
+    for start in range(0, len(contents), INSERT_PART):
+        part = contents[start : start + INSERT_PART]
+        try:
+            await collection.insert_many(part, ordered=ordered)
+            inserted += len(part)
+        except BulkWriteError as error:
+            details = dict(error.details)
+            inserted += details["nInserted"]
+            concerns += details["writeConcernErrors"]
+            refused += [{**e, "index": e["index"] + start} for e in details["writeErrors"]]
+            if ordered and refused:
+                break
+    if details:
+        all_together = {"nInserted": inserted, "writeErrors": refused}
+        raise BulkWriteError({**details, **all_together, "writeConcernErrors": concerns})
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, OperationFailure
 
-from odm import Document, Indexed, NotConnected, PydanticObjectId, Repository
+from odm import Document, Indexed, NotConnected, PydanticObjectId, Repository, writing
 
 Open = Callable[..., Any]
 
@@ -135,3 +135,36 @@ async def test_misuse_is_refused_when_it_happens(items: Repository[Item]) -> Non
     with pytest.raises(ValueError, match="has no id"):
         batch.delete(Item(name="never added"))
     assert len(batch) == 0
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_insertions_in_parts_fail_as_they_do_at_once(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, ordered: bool
+) -> None:
+    db = await opened(Item)
+    outcomes = []
+    for size in (100, 3):
+        monkeypatch.setattr(writing, "INSERT_PART", size)
+        await db.repository(Item).delete_many({})
+        twice = PydanticObjectId()
+        documents = [Item(name=str(n)) for n in range(11)]
+        documents[1].id = documents[4].id = documents[9].id = twice
+        with pytest.raises(BulkWriteError) as caught:
+            await db.repository(Item).add_many(documents, ordered=ordered)
+        details = caught.value.details
+        places = [error["index"] for error in details["writeErrors"]]
+        known = [document.id is not None for document in documents]
+        found = await db.repository(Item).count()
+        outcomes.append((places, details["nInserted"], details["writeConcernErrors"], known, found))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][0] == ([4] if ordered else [4, 9])
+
+
+async def test_many_insertions_are_sent_in_parts(
+    listening: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "INSERT_PART", 4)
+    db, commands = await listening(Item)
+    added = await db.repository(Item).add_many([Item(name=str(n)) for n in range(10)])
+    assert commands.names.count("insert") == 3
+    assert len({item.id for item in added} - {None}) == 10
