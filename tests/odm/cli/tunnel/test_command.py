@@ -253,7 +253,8 @@ def test_a_client_in_the_middle_of_a_command_does_not_hold_it_up(watched: Any) -
         watched.signal(signal.SIGINT)  # an impatient one changes nothing
         ran = watched.finish(timeout_s=30)
         assert isinstance(waiting.exception(timeout=30), PyMongoError)
-    assert ran.code == 130
+    # The second may come when all is done and Python ends: a shell says 130 of that, too.
+    assert ran.code in (130, -signal.SIGINT)
     assert "closed after" in ran.err
     assert watched.left_behind() == []
 
