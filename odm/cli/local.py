@@ -31,7 +31,7 @@ _REPORT = re.compile(r"REPORT RequestId: \S+\s+(?P<numbers>.*)")
 class Limits:
     """What AWS calls a function's configuration, for all functions of a command."""
 
-    concurrency: int | None
+    concurrency: int
     timeout_s: float
     memory_mb: int
 
@@ -98,11 +98,11 @@ def local_command(
         int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")
     ] = 9001,
     concurrency: Annotated[
-        int | None,
+        int,
         typer.Option(
-            min=0, help="Reserved concurrency of each function; without it, the account's 1,000."
+            min=0, help="Reserved concurrency of each function: as many processes at the most."
         ),
-    ] = None,
+    ] = 15,
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long an invocation may take.")
     ] = 30.0,
