@@ -90,7 +90,8 @@ class Signer:
             "sha256",
         ).hex()
         headers["Authorization"] = (
-            f"{_ALGORITHM} Credential={keys.access_key}/{scope}, SignedHeaders={names}, "
+            f"{_ALGORITHM} Credential={(keys.access_key or '').strip()}/{scope}, "
+            f"SignedHeaders={names}, "
             f"Signature={signature}"
         )
         return headers

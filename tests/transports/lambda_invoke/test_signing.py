@@ -78,3 +78,10 @@ def test_a_signature_is_of_now() -> None:
     before = dt.datetime.now(dt.UTC).replace(microsecond=0)
     date = dt.datetime.strptime(signer.headers(keys, b"")["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
     assert before <= date.replace(tzinfo=dt.UTC) <= dt.datetime.now(dt.UTC)
+
+
+def test_a_line_end_behind_an_access_key_is_not_sent() -> None:
+    signer = Signer(f"{FUNCTION}/p/invocations", "eu-west-1", "lambda")
+    from_a_file = ReadOnlyCredentials("AKIDEXAMPLE\n", "secret", None)
+    as_meant = ReadOnlyCredentials("AKIDEXAMPLE", "secret", None)
+    assert signer.headers(from_a_file, b"", 0) == signer.headers(as_meant, b"", 0)
