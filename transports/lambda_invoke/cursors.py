@@ -11,12 +11,12 @@ https://github.com/mongodb/specifications/blob/master/source/find_getmore_killcu
 
 from __future__ import annotations
 
-import struct
 from collections import OrderedDict
 
 from transports.endpoint.backend import Request
 from transports.endpoint.elements import DOCUMENT, INT64, MalformedDocument, elements, find
 from transports.endpoint.replies import cursor_id
+from transports.lambda_invoke.edits import SECTION, with_int32
 
 BATCH_BYTES = 3_000_000
 """What a batch should come to: two thirds of what fits, for documents differ."""
@@ -24,10 +24,7 @@ BATCH_BYTES = 3_000_000
 MAX_CURSORS = 10_000
 """Cursors remembered; a forgotten one costs speed, not correctness."""
 
-_SECTION = 5  # flags and the kind of section 0
 _ARRAY = 0x04
-_BATCH_SIZE = b"\x10batchSize\x00"
-_INT32 = struct.Struct("<i")
 
 
 class BatchSizes:
@@ -42,7 +39,7 @@ class BatchSizes:
             return request.message
         message = request.message
         try:
-            fields = {element.name: element for element in elements(message, _SECTION)}
+            fields = {element.name: element for element in elements(message, SECTION)}
         except MalformedDocument:
             return message  # the server will say so
         cursor = fields.get(b"getMore")
@@ -52,7 +49,7 @@ class BatchSizes:
         size = self._sizes.get((request.server, number))
         if size is None or b"batchSize" in fields:
             return message
-        return _append_int32(message, _BATCH_SIZE, size)
+        return with_int32(message, b"batchSize", size)
 
     def learn(self, request: Request, reply: bytes) -> None:
         """Take note of a cursor that *reply* opens."""
@@ -78,21 +75,3 @@ def _average_document(reply: bytes) -> float:
     except MalformedDocument:
         return 0.0
     return sum(sizes) / len(sizes) if sizes else 0.0
-
-
-def _append_int32(message: bytes, name: bytes, value: int) -> bytes:
-    """Return *message*, whose only section is one of kind 0, with one more element in it."""
-    size = _INT32.unpack_from(message, _SECTION)[0]
-    end = _SECTION + size
-    if end != len(message):
-        return message
-    element = name + _INT32.pack(value)
-    return b"".join(
-        (
-            message[:_SECTION],
-            _INT32.pack(size + len(element)),
-            message[_SECTION + 4 : end - 1],
-            element,
-            b"\x00",
-        )
-    )

@@ -37,6 +37,7 @@ from transports.endpoint.elements import (
     text,
 )
 from transports.endpoint.replies import cursor_id
+from transports.lambda_invoke.edits import SECTION, with_int32
 
 MAX_MESSAGE_BYTES = 65_536
 """A longer message travels alone: it would hold up what is with it."""
@@ -48,10 +49,8 @@ MAX_LONERS = 1_000
 LONER_S = 60.0
 """How long a shape is remembered: a query becomes fast again, by an index for example."""
 
-_SECTION = 5  # flags and the kind of section 0
 _ARRAY = 0x04
 _INT32 = struct.Struct("<i")
-_MAX_TIME = b"\x10maxTimeMS\x00"
 _MAX_TIME_EXPIRED = 50
 _MAX_LIMIT_MS = 2**31 - 1
 _EXPIRED_CODE = b"code\x00" + _INT32.pack(_MAX_TIME_EXPIRED)
@@ -89,10 +88,10 @@ def shareable(request: Request) -> Shareable | None:
     writes = name in _WRITES
     if not (writes or name in _READS) or not request.acknowledged:
         return None
-    if len(message) > MAX_MESSAGE_BYTES or message[:_SECTION] != bytes(_SECTION):
+    if len(message) > MAX_MESSAGE_BYTES or message[:SECTION] != bytes(SECTION):
         return None
     try:
-        fields = {element.name: element for element in elements(message, _SECTION)}
+        fields = {element.name: element for element in elements(message, SECTION)}
         if not _APART.isdisjoint(fields) or (writes and b"txnNumber" not in fields):
             return None
         if not _is_limit(message, fields.get(b"maxTimeMS")):
@@ -130,24 +129,11 @@ def bounded(command: Shareable, limit_ms: int) -> bytes | None:
     """Return the message with a ``maxTimeMS`` of *limit_ms*, None if its own is not longer."""
     message = command.request.message
     own = command.fields.get(b"maxTimeMS")
-    start, end = _SECTION, _SECTION + int(_INT32.unpack_from(message, _SECTION)[0])
-    before, after = end - 1, end - 1
     if own is not None:
         value = number(message, own)
         if value is not None and 0 < value <= limit_ms:
             return None
-        before, after = own.start - len(b"maxTimeMS") - 2, own.end
-    element = _MAX_TIME + _INT32.pack(limit_ms)
-    size = end - start + len(element) - (after - before)
-    return b"".join(
-        (
-            message[:start],
-            _INT32.pack(size),
-            message[start + 4 : before],
-            element,
-            message[after:],
-        )
-    )
+    return with_int32(message, b"maxTimeMS", limit_ms, own)
 
 
 def was_cut_short(reply: bytes) -> bool:
@@ -196,7 +182,7 @@ def kill_cursor(request: Request, reply: bytes) -> Request | None:
         return None
     database, _, collection = text(reply, namespace).partition(".")
     command = {"killCursors": collection, "cursors": [bson.Int64(identifier)], "$db": database}
-    message = bytes(_SECTION) + bson.encode(command)
+    message = bytes(SECTION) + bson.encode(command)
     return Request(server=request.server, message=message, name="killCursors", database=database)
 
 
