@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -159,13 +160,14 @@ class Neighbour:
 
     def __init__(self, transport: Transport) -> None:
         self._counters = transport.database["counters"]
+        self._id = uuid4().hex  # an object's address may have been another's before
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self._work())
 
     async def _work(self) -> int:
         done = 0
         while not self._stop.is_set():
-            await self._counters.update_one({"_id": id(self)}, {"$inc": {"n": 1}}, upsert=True)
+            await self._counters.update_one({"_id": self._id}, {"$inc": {"n": 1}}, upsert=True)
             done += 1
             await asyncio.sleep(0)
         return done
@@ -174,7 +176,7 @@ class Neighbour:
         """How many updates it made, and how many there are."""
         self._stop.set()
         done = await self._task
-        found = await self._counters.find_one({"_id": id(self)})
+        found = await self._counters.find_one({"_id": self._id})
         assert found is not None
         return done, found["n"]
 
