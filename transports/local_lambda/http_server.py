@@ -1,15 +1,17 @@
 """HTTP/1.1 on loopback: the only module that imports aiohttp.
 
-Owns listening, keep-alive, reading bodies with a bound, and closing. Two things are served with it:
-Lambda's Invoke, and one Runtime API for each execution environment. Uses aiohttp's low-level
-server: no routes, no middlewares, one coroutine a request.
+Owns listening, TLS, keep-alive, reading bodies with a bound, and closing. Two things are served
+with it: Lambda's Invoke, and one Runtime API for each execution environment. Uses aiohttp's
+low-level server: no routes, no middlewares, one coroutine a request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 
 from transports.errors import MissingExtra
@@ -38,16 +40,26 @@ _DISCARD_BYTES = 64 << 20
 # RuntimeError.
 _BROKEN = (ConnectionError, web.RequestPayloadError, web.PayloadAccessError, RuntimeError)
 _BACKLOG = 128
+_HANDSHAKE_S = 10.0
+_logger = logging.getLogger("transports.local_lambda")
 
 
 class HttpServer:
     """A handler behind one loopback port.
 
     The handler is not cancelled when its client goes away: an invocation that has begun goes on.
+
+    Args:
+        handler: answers a request.
+        keep_alive_s: how long a connection may be idle.
+        tls: with it HTTPS is served, and nothing else.
     """
 
-    def __init__(self, handler: Handler, *, keep_alive_s: float = 75) -> None:
+    def __init__(
+        self, handler: Handler, *, keep_alive_s: float = 75, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._handler = handler
+        self._tls = tls
         self._in_progress = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -91,7 +103,16 @@ class HttpServer:
             task.add_done_callback(self._connecting.discard)
 
     async def _connect(self, connection: socket.socket) -> None:
-        transport, _ = await self._loop.connect_accepted_socket(self._server, connection)
+        handshake: dict[str, float] = {}
+        if self._tls is not None:
+            handshake = {"ssl_handshake_timeout": _HANDSHAKE_S, "ssl_shutdown_timeout": _FLUSH_S}
+        try:
+            transport, _ = await self._loop.connect_accepted_socket(
+                self._server, connection, ssl=self._tls, **handshake
+            )
+        except OSError as error:  # it speaks no TLS, does not trust us, or has gone
+            _logger.debug("a connection was not made: %s", error)
+            return
         if self._listener is None:
             transport.abort()
 
@@ -127,9 +148,21 @@ class HttpServer:
         self.stop_listening()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._quiet.wait(), timeout_s)
+        await self._give_up_handshakes()
         # What remains is the writing of answers.
         self._server.pre_shutdown()
+        transports = [connection.transport for connection in self._server.connections]
         await self._server.shutdown(_FLUSH_S)
+        for transport in transports:
+            if transport is not None:  # TLS says goodbye, and would wait for the other end's
+                transport.abort()
+
+    async def _give_up_handshakes(self) -> None:
+        await asyncio.sleep(0)  # a task that is cancelled before it began would close nothing
+        for task in self._connecting:
+            task.cancel()
+        if self._connecting:
+            await asyncio.wait(self._connecting)
 
 
 async def read_body(request: Request, limit: int) -> bytes | None:

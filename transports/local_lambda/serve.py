@@ -24,6 +24,7 @@ async def serve(
     log_sink: LogSink | None = None,
     account_concurrency: int = 1000,
     region: str = "us-east-1",
+    tls: bool = False,
 ) -> signal.Signals:
     """Serve until SIGINT or SIGTERM, then shut down cleanly; returns the signal.
 
@@ -33,6 +34,7 @@ async def serve(
     Args:
         on_ready: called with the service when it listens, e.g. to print ``endpoint_url``.
         log_sink: called with (function name, environment id, bytes) for all that is logged.
+        tls: HTTPS; the service's ``ca_bundle`` is what callers trust.
     """
     with _stop_signals() as stopped:
         async with LocalLambda(
@@ -42,6 +44,7 @@ async def serve(
             region=region,
             account_concurrency=account_concurrency,
             log_sink=log_sink,
+            tls=tls,
         ) as service:
             if on_ready is not None and (waiting := on_ready(service)) is not None:
                 await waiting

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import ssl
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from transports.local_lambda.asynchronous import AsynchronousInvocations
 from transports.local_lambda.cleanup import Cleanup
@@ -32,6 +34,9 @@ from transports.local_lambda.qualifiers import (
 )
 from transports.local_lambda.sandbox import require_runtime_client
 
+if TYPE_CHECKING:
+    from transports.local_lambda.certificates import Certificates
+
 _MEMORY_WATCH_S = 0.1
 _DRAIN_S = 1.0
 
@@ -47,10 +52,11 @@ class LocalLambda:
         region: for ARNs, and ``AWS_REGION`` of the functions.
         account_concurrency: invocations at one time over all functions.
         log_sink: called with (function name, environment id, bytes) for all that is logged.
+        tls: HTTPS, as AWS serves it, with a certificate of its own making: see ``ca_bundle``.
 
     Raises:
         ValueError: not loopback, a name twice, or more concurrency reserved than there is.
-        MissingExtra: ``awslambdaric`` is not installed.
+        MissingExtra: ``awslambdaric``, or for TLS ``trustme``, is not installed.
 
     Example::
 
@@ -68,6 +74,7 @@ class LocalLambda:
         region: str = "us-east-1",
         account_concurrency: int = 1000,
         log_sink: LogSink | None = None,
+        tls: bool = False,
     ) -> None:
         require_runtime_client()
         _require_loopback(host)
@@ -76,6 +83,8 @@ class LocalLambda:
         self._account = Account(account_id, region)
         self._concurrency = Concurrency(account_concurrency)
         self._log_sink = log_sink
+        self._tls = tls
+        self._certificates: Certificates | None = None
         self._configurations: dict[str, FunctionConfiguration] = {}
         self._functions: dict[str, Function] = {}
         self._removed: list[Function] = []
@@ -96,13 +105,23 @@ class LocalLambda:
         try:
             for configuration in self._configurations.values():
                 self._create(configuration)
-            self._server = HttpServer(InvokeApi(self).handle)
+            self._server = HttpServer(InvokeApi(self).handle, tls=self._tls_context())
             self._port = self._server.listen(self._host, self._port)
             self._watch = asyncio.create_task(self._watch_memory())
         except BaseException:
             await self.aclose()
             raise
         return self
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        if not self._tls:
+            return None
+        # Imported by who wants it: it takes a fifth of a second.
+        from transports.local_lambda.certificates import make_certificates
+
+        assert self._cleanup is not None
+        self._certificates = make_certificates(self._host, self._cleanup.directory)
+        return self._certificates.context
 
     async def __aexit__(
         self,
@@ -159,7 +178,15 @@ class LocalLambda:
     def endpoint_url(self) -> str:
         """What to give an SDK as ``endpoint_url``."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return f"{'https' if self._tls else 'http'}://{host}:{self._port}"
+
+    @property
+    def ca_bundle(self) -> Path | None:
+        """The certificate to trust, in a file: ``AWS_CA_BUNDLE`` of callers, ``verify`` of an SDK.
+
+        It is there while the service is open; None without TLS.
+        """
+        return self._certificates.ca_bundle if self._certificates is not None else None
 
     async def _watch_memory(self) -> None:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -147,8 +148,12 @@ async def serve(function: Callable[..., FunctionConfiguration]) -> AsyncIterator
     """Start a local Lambda with the function ``f``, whose options these are."""
     async with AsyncExitStack() as stack:
 
-        async def start(account_concurrency: int = 1000, **options: Any) -> LocalLambda:
-            service = LocalLambda([function(**options)], account_concurrency=account_concurrency)
+        async def start(
+            account_concurrency: int = 1000, tls: bool = False, **options: Any
+        ) -> LocalLambda:
+            service = LocalLambda(
+                [function(**options)], account_concurrency=account_concurrency, tls=tls
+            )
             return await stack.enter_async_context(service)
 
         yield start
@@ -172,11 +177,20 @@ async def post() -> AsyncIterator[Invoke]:
             url = f"{service.endpoint_url}/2015-03-31/functions/{name}/invocations{query}"
             # A payload object: plain bytes of this size make the client warn.
             payload = aiohttp.BytesPayload(data) if len(data) < 2**20 else _chunked(data)
-            async with session.post(url, data=payload, headers=headers) as response:
+            trusted = _trusting(service)
+            async with session.post(url, data=payload, headers=headers, ssl=trusted) as response:
                 names = {key.lower(): value for key, value in response.headers.items()}
                 return Answer(response.status, names, await response.read())
 
         yield invoke
+
+
+def _trusting(service: LocalLambda) -> ssl.SSLContext | bool:
+    if not service.endpoint_url.startswith("https:"):
+        return True
+    context = ssl.create_default_context(cafile=service.ca_bundle)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT  # Python's default from 3.13 on
+    return context
 
 
 async def _chunked(data: bytes) -> AsyncIterator[bytes]:
@@ -200,6 +214,7 @@ async def connect(aws_session: AioSession) -> AsyncIterator[Callable[..., Awaita
                 "lambda",
                 region_name="us-east-1",
                 endpoint_url=service.endpoint_url,
+                verify=str(service.ca_bundle) if service.ca_bundle else None,
                 aws_access_key_id="test",
                 aws_secret_access_key="test",
                 config=AioConfig(retries={"total_max_attempts": 1}, **options),
