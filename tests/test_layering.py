@@ -140,6 +140,7 @@ def test_the_function_imports_little() -> None:
         "transports.errors",
         "transports.url",
         "transports.lambda_invoke.bodies",
+        "transports.lambda_invoke.edits",
         "transports.lambda_invoke.envelope",
         "transports.lambda_invoke.function",
     )

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transports.lambda_invoke.edits import with_fields
 from transports.lambda_invoke.function import comments
 from transports.lambda_invoke.function.comments import (
     MAX_MESSAGE_BYTES,
     comment,
-    commented,
     takes_comment,
 )
 from transports.lambda_invoke.function.executor import Executor
@@ -48,7 +48,7 @@ values = st.recursive(
 def test_only_the_comment_is_added(fields: dict[str, Any]) -> None:
     message = op_msg({"find": "pages", **fields})
     for data in (message, bytearray(message)):
-        longer = bytes(commented(data, 5, ELEMENT))
+        longer = bytes(with_fields(data, 5, ELEMENT))
         assert bson.decode(longer[5:]) == {**bson.decode(message[5:]), "comment": ADDED}
         assert longer[5:].startswith(message[9:-1], 4)
 
@@ -59,14 +59,14 @@ def test_document_sequences_stay_as_they_are(first: bool) -> None:
     insert = bson.encode({"insert": "pages", "$db": "cms"})
     sections = [b"\x00" + insert, documents]
     message = bytes(4) + b"".join(sections if first else sections[::-1])
-    longer = commented(message, read_named(message).start, ELEMENT)
+    longer = with_fields(message, read_named(message).start, ELEMENT)
     command = read(longer)
     assert longer[slice(*command.sequences[b"documents"])] == documents[4 + 11 :]
     assert list(command.fields) == [b"insert", b"$db", b"comment"]
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    document = bson.decode(commented(op_msg({"ping": 1}), 5, comment("r", "", ""))[5:])
+    document = bson.decode(with_fields(op_msg({"ping": 1}), 5, comment("r", "", ""))[5:])
     assert document["comment"] == {"odm": {"invoke": "r"}}
 
 
@@ -109,7 +109,7 @@ def run(mongod_uri: str) -> Iterator[Run]:
     def send(document: dict[str, Any], database: str = "comments") -> dict[str, Any]:
         message = bytes(5) + bson.encode({**document, "$db": database})
         assert takes_comment(read_named(message), message), document
-        reply = executor.run(server, commented(message, 5, ELEMENT), timeout_s=5)
+        reply = executor.run(server, with_fields(message, 5, ELEMENT), timeout_s=5)
         return bson.decode(reply)
 
     executor.client.comments.drop_collection("pages")

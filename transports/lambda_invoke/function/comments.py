@@ -14,8 +14,6 @@ Source: https://www.mongodb.com/docs/manual/reference/command/find/ (comment)
 
 from __future__ import annotations
 
-import struct
-
 import bson
 
 from transports.lambda_invoke.function.naming import Named
@@ -25,7 +23,6 @@ from transports.lambda_invoke.function.policy.message import Data
 MAX_MESSAGE_BYTES = 2**20
 """A longer message gets no comment: it would be copied for it, and may have no room for it."""
 
-_INT32 = struct.Struct("<i")
 _WITHOUT = {"getMore", "killCursors"} | {
     name for name in COMMANDS if name.lower().endswith(("searchindex", "searchindexes"))
 }
@@ -50,18 +47,4 @@ def takes_comment(named: Named, message: Data) -> bool:
         and not named.has_comment
         and named.name in _WITH
         and len(message) <= MAX_MESSAGE_BYTES
-    )
-
-
-def commented(message: Data, start: int, element: bytes) -> bytes:
-    """Return *message* with *element* at the end of the document at *start*."""
-    end = start + int(_INT32.unpack_from(message, start)[0])
-    return b"".join(
-        (
-            message[:start],
-            _INT32.pack(end - start + len(element)),
-            message[start + 4 : end - 1],
-            element,
-            message[end - 1 :],
-        )
     )

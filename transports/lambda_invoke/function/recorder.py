@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from transports.errors import origin
+from transports.lambda_invoke.edits import with_fields
 from transports.lambda_invoke.envelope import (
     CommandItem,
     DeferredResult,
@@ -102,7 +103,7 @@ class CommandRecord:
             return message
         entry = self._entry
         element = comments.comment(self._invocation.request_id, entry.caller, entry.trace)
-        return comments.commented(message, self._named.start, element)
+        return with_fields(message, self._named.start, element)
 
     def __exit__(
         self,

@@ -19,6 +19,7 @@ import struct
 
 import bson
 
+from transports.lambda_invoke.edits import int32, with_fields
 from transports.lambda_invoke.function.policy.commands import Command, Target
 from transports.lambda_invoke.function.policy.message import (
     DOCUMENT,
@@ -34,7 +35,7 @@ from transports.lambda_invoke.function.policy.rules import EVERY, Rules
 
 _DEFAULT_BATCH = 101  # the server's own first batch
 _INT32 = struct.Struct("<i")
-_INT32_TYPE, _DOCUMENT_TYPE, _ARRAY_TYPE = b"\x10", b"\x03", b"\x04"
+_DOCUMENT_TYPE, _ARRAY_TYPE = b"\x03", b"\x04"
 
 
 def lower(rules: Rules, message: Message, command: Command | None) -> Data:
@@ -47,12 +48,15 @@ def lower(rules: Rules, message: Message, command: Command | None) -> Data:
     if rules.max_time_ms is not None and _exceeds_time(
         rules.max_time_ms, message, timed=command is None or command.timed
     ):
-        changes[b"maxTimeMS"] = _int32(b"maxTimeMS", rules.max_time_ms)
+        changes[b"maxTimeMS"] = int32(b"maxTimeMS", rules.max_time_ms)
     if rules.max_batch_size is not None and command is not None:
         changes |= _batch_size(rules.max_batch_size, message, command)
     if command is not None and command.target is Target.EVERY_DATABASE:
         changes |= _database_names(rules, message)
-    return _rewritten(message, changes) if changes else message.data
+    if not changes:
+        return message.data
+    changed = [field for name, field in message.fields.items() if name in changes]
+    return with_fields(message.data, message.start, b"".join(changes.values()), changed)
 
 
 def _exceeds_time(ceiling: int, message: Message, *, timed: bool) -> bool:
@@ -75,7 +79,7 @@ def _batch_size(ceiling: int, message: Message, command: Command) -> dict[bytes,
             return {}
         if b"singleBatch" in fields and truthy(data, fields[b"singleBatch"]):
             raise Violation(f"allows no more than {ceiling} documents in one batch (maxBatchSize)")
-        return {b"batchSize": _int32(b"batchSize", ceiling)}
+        return {b"batchSize": int32(b"batchSize", ceiling)}
     if b"cursor" not in command.special:
         return {}
     cursor = fields.get(b"cursor")
@@ -86,7 +90,7 @@ def _batch_size(ceiling: int, message: Message, command: Command) -> dict[bytes,
     default = _DEFAULT_BATCH if command.name == "aggregate" else ceiling + 1
     if _number(data, inner.get(b"batchSize"), default) <= ceiling:
         return {}
-    return {b"cursor": _subdocument(b"cursor", _int32(b"batchSize", ceiling))}
+    return {b"cursor": _subdocument(b"cursor", int32(b"batchSize", ceiling))}
 
 
 def _database_names(rules: Rules, message: Message) -> dict[bytes, bytes]:
@@ -111,20 +115,3 @@ def _subdocument(name: bytes, fields: bytes) -> bytes:
 
 def _number(data: Data, element: Element | None, default: int) -> int:
     return default if element is None else whole_number(data, element)
-
-
-def _int32(name: bytes, value: int) -> bytes:
-    return _INT32_TYPE + name + b"\x00" + _INT32.pack(value)
-
-
-def _rewritten(message: Message, changes: dict[bytes, bytes]) -> bytes:
-    """Return the message with the fields *changes* in place of those of the same name."""
-    data, start = message.data, message.start
-    end = start + int(_INT32.unpack_from(data, start)[0])
-    kept = [
-        data[element.start - len(element.name) - 2 : element.end]
-        for element in message.fields.values()
-        if element.name not in changes
-    ]
-    fields = b"".join((*kept, *changes.values()))
-    return b"".join((data[:start], _INT32.pack(len(fields) + 5), fields, b"\x00", data[end:]))
