@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from transports.endpoint.backend import Request
 from transports.endpoint.elements import MalformedDocument, elements, find, number
 from transports.lambda_invoke.admission import Admission
+from transports.lambda_invoke.edits import SECTION
 from transports.lambda_invoke.invoke_errors import InvokeError
 
 REMEMBERED_S = 15.0
@@ -35,7 +36,6 @@ MAX_REMEMBERED = 10_000
 
 _BACKOFF_BASE_S = 0.02
 _BACKOFF_CAP_S = 1.0
-_SECTION = 5  # flags and the kind of section 0
 # What may differ when a driver repeats an operation.
 _VOLATILE = frozenset(
     {b"$clusterTime", b"maxTimeMS", b"readConcern", b"startTransaction", b"writeConcern"}
@@ -171,7 +171,7 @@ def _identity(message: bytes) -> bytes:
     end = 4
     try:
         if message[4:5] == b"\x00":
-            for element in elements(message, _SECTION):
+            for element in elements(message, SECTION):
                 end = element.end
                 if element.name not in _VOLATILE:
                     digest.update(element.name)
@@ -190,7 +190,7 @@ def _max_time_s(request: Request) -> float | None:
     if request.name == "getMore" or request.message[4:5] != b"\x00":
         return None
     try:
-        element = find(request.message, b"maxTimeMS", _SECTION)
+        element = find(request.message, b"maxTimeMS", SECTION)
         if element is None:
             return None
         milliseconds = number(request.message, element)

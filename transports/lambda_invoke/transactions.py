@@ -19,11 +19,11 @@ from typing import Any
 
 from transports.endpoint.backend import Request
 from transports.endpoint.elements import DOCUMENT, MalformedDocument, find
+from transports.lambda_invoke.edits import SECTION
 
 WAIT_S = 30.0
 """How long what follows waits at most."""
 
-_SECTION = 5  # flags and the kind of section 0
 _IN_TRANSACTION = b"\x08autocommit\x00\x00"
 
 
@@ -66,13 +66,13 @@ class Transactions:
 
 def _session(message: bytes) -> bytes | None:
     """Return the ``lsid`` of a command in a transaction, None of any other."""
-    if message[4:_SECTION] != b"\x00":
+    if message[4:SECTION] != b"\x00":
         return None
-    end = _SECTION + int.from_bytes(message[_SECTION : _SECTION + 4], "little")
-    if message.find(_IN_TRANSACTION, _SECTION, end) < 0:  # nearly always
+    end = SECTION + int.from_bytes(message[SECTION : SECTION + 4], "little")
+    if message.find(_IN_TRANSACTION, SECTION, end) < 0:  # nearly always
         return None
     try:
-        lsid = find(message, b"lsid", _SECTION)
+        lsid = find(message, b"lsid", SECTION)
     except MalformedDocument:
         return None
     if lsid is None or lsid.type != DOCUMENT:
