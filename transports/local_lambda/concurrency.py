@@ -1,23 +1,51 @@
 """How many invocations run at one time: reserved concurrency and the account's.
 
-Owns the counts and the waiting of asynchronous invocations. Specification:
+Owns the counts, which request is over which limit, and the waiting of asynchronous invocations.
+Specification:
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from transports.local_lambda.faults import throttled
 from transports.local_lambda.function import Function
+from transports.local_lambda.request_rate import RequestRate
 
 
 class Concurrency:
-    """The account's concurrency, of which functions reserve parts for themselves."""
+    """The account's concurrency, of which functions reserve parts for themselves.
 
-    def __init__(self, limit: int) -> None:
+    Args:
+        limit: invocations at one time.
+        request_rate: synchronous requests a second for each of them; None for no limit.
+        clock: gives seconds, and does not go back.
+
+    Raises:
+        ValueError: the rate is not positive.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        request_rate: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if request_rate is not None and request_rate <= 0:
+            raise ValueError(
+                f"request_rate={request_rate}: write how many synchronous requests a second there "
+                "are for each unit of concurrency, 10 on AWS, or None for no limit"
+            )
         self._limit = limit
+        self._request_rate = request_rate
+        self._clock = clock
+        self._rates: WeakKeyDictionary[Function, RequestRate] = WeakKeyDictionary()
+        self._unreserved_rate = RequestRate(request_rate or 0)
         self._reserved = 0
         self._unreserved_executions = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -37,10 +65,14 @@ class Concurrency:
         self._reserved = reserved
         self._wake()
 
-    def admit(self, function: Function) -> bool:
+    def admit(self, function: Function, *, synchronous: bool = True) -> bool:
         """Take one execution; to be given back with :meth:`release`.
 
         Returns whether it was taken from the account's unreserved concurrency.
+
+        Args:
+            function: what is to run.
+            synchronous: its caller waits; of the others there is no limit a second.
 
         Raises:
             ServiceError: 429, nothing was taken.
@@ -52,12 +84,25 @@ class Concurrency:
                 raise throttled(reserved=True)
         elif self._unreserved_executions >= self._limit - self._reserved:
             raise throttled(reserved=False)
+        if synchronous:
+            self._count_request(function, reserved)
         self._unreserved_executions += unreserved
         function.concurrent_executions += 1
         function.max_concurrent_executions = max(
             function.max_concurrent_executions, function.concurrent_executions
         )
         return unreserved
+
+    def _count_request(self, function: Function, reserved: int | None) -> None:
+        if self._request_rate is None:
+            return
+        if reserved is None:
+            rate, concurrency = self._unreserved_rate, self._limit - self._reserved
+        else:
+            rate = self._rates.setdefault(function, RequestRate(self._request_rate))
+            concurrency = reserved
+        if not rate.take(concurrency, self._clock()):
+            raise throttled(reserved=reserved is not None, by_rate=True)
 
     def release(self, function: Function, *, unreserved: bool) -> None:
         """Give one execution back."""

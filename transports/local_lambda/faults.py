@@ -81,12 +81,13 @@ def payload_too_large(message: str = "") -> ServiceError:
     return ServiceError(413, "RequestEntityTooLargeException", message)
 
 
-def throttled(*, reserved: bool) -> ServiceError:
-    """No concurrency left, the function's own or the account's."""
-    reason = "ReservedFunctionConcurrent" if reserved else "Concurrent"
-    return ServiceError(
-        429, "TooManyRequestsException", "Rate Exceeded.", f"{reason}InvocationLimitExceeded"
-    )
+def throttled(*, reserved: bool, by_rate: bool = False) -> ServiceError:
+    """No concurrency left, the function's own or the account's; or too many requests a second."""
+    if by_rate:
+        reason = f"{'Reserved' if reserved else ''}FunctionInvocationRateLimitExceeded"
+    else:
+        reason = f"{'ReservedFunction' if reserved else ''}ConcurrentInvocationLimitExceeded"
+    return ServiceError(429, "TooManyRequestsException", "Rate Exceeded.", reason)
 
 
 def not_restored(failure: InitFailure | None) -> ServiceError:

@@ -25,6 +25,7 @@ async def serve(
     account_concurrency: int = 1000,
     region: str = "us-east-1",
     tls: bool = False,
+    request_rate: float | None = None,
 ) -> signal.Signals:
     """Serve until SIGINT or SIGTERM, then shut down cleanly; returns the signal.
 
@@ -34,7 +35,7 @@ async def serve(
     Args:
         on_ready: called with the service when it listens, e.g. to print ``endpoint_url``.
         log_sink: called with (function name, environment id, bytes) for all that is logged.
-        tls: HTTPS; the service's ``ca_bundle`` is what callers trust.
+        account_concurrency: and what follows: see :class:`LocalLambda`.
     """
     with _stop_signals() as stopped:
         async with LocalLambda(
@@ -45,6 +46,7 @@ async def serve(
             account_concurrency=account_concurrency,
             log_sink=log_sink,
             tls=tls,
+            request_rate=request_rate,
         ) as service:
             if on_ready is not None and (waiting := on_ready(service)) is not None:
                 await waiting

@@ -53,9 +53,11 @@ class LocalLambda:
         account_concurrency: invocations at one time over all functions.
         log_sink: called with (function name, environment id, bytes) for all that is logged.
         tls: HTTPS, as AWS serves it, with a certificate of its own making: see ``ca_bundle``.
+        request_rate: synchronous requests a second for each unit of concurrency: 10 on AWS. What
+            is beyond is throttled; None for no such limit.
 
     Raises:
-        ValueError: not loopback, a name twice, or more concurrency reserved than there is.
+        ValueError: not loopback, a name twice, more concurrency reserved than there is, or no rate.
         MissingExtra: ``awslambdaric``, or for TLS ``trustme``, is not installed.
 
     Example::
@@ -75,13 +77,14 @@ class LocalLambda:
         account_concurrency: int = 1000,
         log_sink: LogSink | None = None,
         tls: bool = False,
+        request_rate: float | None = None,
     ) -> None:
         require_runtime_client()
         _require_loopback(host)
         self._host = host
         self._port = port
         self._account = Account(account_id, region)
-        self._concurrency = Concurrency(account_concurrency)
+        self._concurrency = Concurrency(account_concurrency, request_rate)
         self._log_sink = log_sink
         self._tls = tls
         self._certificates: Certificates | None = None
@@ -351,15 +354,17 @@ class LocalLambda:
             )
 
         if request.invocation_type == "Event":
-            self._events.accept(lambda: self._run(function, invocation()))
+            self._events.accept(lambda: self._run(function, invocation(), synchronous=False))
             return InvokeReply(202, version)
         running = invocation()
         outcome = await self._run(function, running)
         return InvokeReply(200, version, outcome, running.log_tail)
 
-    async def _run(self, function: Function, invocation: Invocation) -> Outcome:
+    async def _run(
+        self, function: Function, invocation: Invocation, *, synchronous: bool = True
+    ) -> Outcome:
         try:
-            unreserved = self._concurrency.admit(function)
+            unreserved = self._concurrency.admit(function, synchronous=synchronous)
         except ServiceError:
             function.throttles += 1
             raise

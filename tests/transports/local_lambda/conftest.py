@@ -149,10 +149,16 @@ async def serve(function: Callable[..., FunctionConfiguration]) -> AsyncIterator
     async with AsyncExitStack() as stack:
 
         async def start(
-            account_concurrency: int = 1000, tls: bool = False, **options: Any
+            account_concurrency: int = 1000,
+            tls: bool = False,
+            request_rate: float | None = None,
+            **options: Any,
         ) -> LocalLambda:
             service = LocalLambda(
-                [function(**options)], account_concurrency=account_concurrency, tls=tls
+                [function(**options)],
+                account_concurrency=account_concurrency,
+                tls=tls,
+                request_rate=request_rate,
             )
             return await stack.enter_async_context(service)
 
