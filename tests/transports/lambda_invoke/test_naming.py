@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transports.endpoint.observer import collection_of
+from transports.endpoint.wire import Message
 from transports.lambda_invoke.function.naming import UNKNOWN, Named, read_named, server_error
+from transports.lambda_invoke.function.policy.commands import ALIASES, COMMANDS
 
 FLAGS = bytes(4)
 
@@ -50,6 +53,14 @@ def test_a_command_is_named_and_its_namespace(
 ) -> None:
     named = read_named(FLAGS + body({**command, "$db": "cms"}))
     assert named[:2] == (name, namespace)
+
+
+@pytest.mark.parametrize("name", sorted({*COMMANDS, *ALIASES}))
+def test_an_endpoint_knows_the_same_collections(name: str) -> None:
+    """It has a list of its own, for it knows nothing of the policy."""
+    message = FLAGS + body({name: "pages", "collection": "pages", "$db": "cms"})
+    observed = collection_of(Message(request_id=1, body=message, name=name, database="cms"))
+    assert read_named(message).namespace == ("cms" if observed is None else f"cms.{observed}")
 
 
 def test_a_database_named_inside_a_document_is_not_the_commands() -> None:
