@@ -336,10 +336,7 @@ class Environment:
         self._current = None
         if self.state is State.BUSY:
             self.state = State.FINISHING
-        self._report(invocation, outcome)
-        self.invocations += 1
-        if not invocation.outcome.done():
-            invocation.outcome.set_result(outcome)
+        self._answer(invocation, outcome)
 
     def fail_init(self, payload: bytes, error_type: str) -> None:
         """Note that the handler could not be loaded; the process exits next."""
@@ -355,6 +352,14 @@ class Environment:
     # --- inside ---
 
     def _deliver(self, invocation: Invocation) -> None:
+        remaining = self._begin(invocation)
+        self._current = invocation
+        if self.idle_timer is not None:
+            self.idle_timer.cancel()
+        self._timer = self._loop.call_later(remaining, self._expired)
+
+    def _begin(self, invocation: Invocation) -> float:
+        """Note that an invocation runs from now on; return how many seconds it has."""
         now = self._loop.time()
         if invocation.deadline is None:
             invocation.deadline = now + self.configuration.timeout_s
@@ -363,11 +368,8 @@ class Environment:
         invocation.started = now
         invocation.log_offset = self.log.offset
         self.log.platform(f"START RequestId: {invocation.request_id} Version: {self.version}")
-        self._current = invocation
         self.state = State.BUSY
-        if self.idle_timer is not None:
-            self.idle_timer.cancel()
-        self._timer = self._loop.call_later(remaining, self._expired)
+        return remaining
 
     def _write(self, data: bytes) -> None:
         if self._last_words is None:
@@ -405,15 +407,17 @@ class Environment:
             )
             self.complete(invocation.request_id, exited(invocation.request_id, returncode))
         elif self._init_duration_ms is None:
-            failure = self.init_failure
-            if failure is None:
-                failure = InitFailure("error", "Runtime.ExitError", returncode=returncode)
-                self.init_failure = failure
-            duration_ms = (self._loop.time() - self._started) * 1000
-            self.log.platform(
-                init_report(duration_ms, self._phase, failure.status, failure.error_type)
-            )
+            self._init_exited(returncode)
         self._end()
+
+    def _init_exited(self, returncode: int) -> None:
+        """Note that its process has ended before it asked for an event."""
+        failure = self.init_failure
+        if failure is None:
+            failure = InitFailure("error", "Runtime.ExitError", returncode=returncode)
+            self.init_failure = failure
+        duration_ms = (self._loop.time() - self._started) * 1000
+        self.log.platform(init_report(duration_ms, self._phase, failure.status, failure.error_type))
 
     def _end(self) -> None:
         if self.state is State.ENDED:
@@ -434,6 +438,13 @@ class Environment:
             shutil.rmtree(self._cleanup.directory / self.id, ignore_errors=True)
         self._ended.set()
         self._on_ended(self)
+
+    def _answer(self, invocation: Invocation, outcome: Outcome) -> None:
+        """Note that an invocation has ended, and tell its caller."""
+        self._report(invocation, outcome)
+        self.invocations += 1
+        if not invocation.outcome.done():
+            invocation.outcome.set_result(outcome)
 
     def _report(self, invocation: Invocation, outcome: Outcome) -> None:
         """Write the function's last output, then the platform's lines."""

@@ -11,20 +11,12 @@ https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances-python-run
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from typing import Any
 
 from transports.local_lambda.environment import Environment, State
-from transports.local_lambda.faults import (
-    InitFailure,
-    Outcome,
-    OutcomeKind,
-    exited,
-    timed_out,
-)
+from transports.local_lambda.faults import Outcome, OutcomeKind, exited, timed_out
 from transports.local_lambda.invocation import Invocation
-from transports.local_lambda.log import init_report
 from transports.local_lambda.process import group_mb
 from transports.local_lambda.runtime_api import RuntimeConnection
 
@@ -100,10 +92,7 @@ class ManagedEnvironment(Environment):
         """End one invocation."""
         invocation = self._running.pop(request_id)
         self._timers.pop(request_id).cancel()
-        self._report(invocation, outcome)
-        self.invocations += 1
-        if not invocation.outcome.done():
-            invocation.outcome.set_result(outcome)
+        self._answer(invocation, outcome)
 
     # --- inside ---
 
@@ -117,22 +106,14 @@ class ManagedEnvironment(Environment):
                 continue
             invocation = self._assigned.popleft()
             self._holds[client] = invocation.request_id
-            self._begin(invocation)
+            self._deliver(invocation)
             waiter.set_result(invocation)
 
-    def _begin(self, invocation: Invocation) -> None:
-        now = self._loop.time()
-        if invocation.deadline is None:
-            invocation.deadline = now + self.configuration.timeout_s
-        remaining = invocation.deadline - now
-        invocation.deadline_epoch_ms = int((time.time() + remaining) * 1000)
-        invocation.started = now
-        invocation.log_offset = self.log.offset
+    def _deliver(self, invocation: Invocation) -> None:
+        remaining = self._begin(invocation)
         request_id = invocation.request_id
-        self.log.platform(f"START RequestId: {request_id} Version: {self.version}")
         self._running[request_id] = invocation
         self._timers[request_id] = self._loop.call_later(remaining, self._overdue, request_id)
-        self.state = State.BUSY
 
     def _overdue(self, request_id: str) -> None:
         """Tell the caller; the code goes on, and its process is busy until it comes back."""
@@ -166,14 +147,7 @@ class ManagedEnvironment(Environment):
         for request_id in list(self._running):
             self.complete(request_id, exited(request_id, returncode))
         if self._init_duration_ms is None:
-            failure = self.init_failure
-            if failure is None:
-                failure = InitFailure("error", "Runtime.ExitError", returncode=returncode)
-                self.init_failure = failure
-            duration_ms = (self._loop.time() - self._started) * 1000
-            self.log.platform(
-                init_report(duration_ms, self._phase, failure.status, failure.error_type)
-            )
+            self._init_exited(returncode)
         self._end()
 
     def _wake(self, invocation: Invocation | None) -> None:
