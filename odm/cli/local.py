@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from odm.cli import lifecycle, proxy_function
+from odm.cli import lifecycle, local_bundle, proxy_function
 from odm.cli.console import Console, counted
 from odm.cli.failures import CommandFailed, ExitCode
 from odm.cli.options import JsonOption, QuietOption
@@ -34,6 +34,15 @@ class Limits:
     concurrency: int
     timeout_s: float
     memory_mb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What callers find of the Lambda service itself."""
+
+    port: int
+    tls: bool
+    request_rate: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +81,9 @@ def local_command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Serve the DB proxy function from this zip of odm package, with the policy that "
-            "is in it; by default, as it is installed here.",
+            help="Serve the DB proxy function from this zip of odm package, built for this "
+            "machine and Python, with the policy that is in it; by default, as it is installed "
+            "here.",
         ),
     ] = None,
     function: Annotated[
@@ -97,12 +107,30 @@ def local_command(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")
     ] = 9001,
+    tls: Annotated[
+        bool,
+        typer.Option(
+            "--tls",
+            help="Serve HTTPS, as AWS does, with a certificate made for it; what is to be set for "
+            "callers to trust it is written.",
+        ),
+    ] = False,
     concurrency: Annotated[
         int,
         typer.Option(
             min=0, help="Reserved concurrency of each function: as many processes at the most."
         ),
     ] = 15,
+    request_rate: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Throttle what is beyond so many synchronous requests a second for each unit of "
+            "concurrency: AWS serves 10. By default there is no such limit.",
+            show_default=False,
+        ),
+    ] = None,
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long an invocation may take.")
     ] = 30.0,
@@ -130,6 +158,8 @@ def local_command(
 
     odm local --bundle db-proxy.zip --mongodb-uri mongodb://localhost:27017/cms
 
+    odm local --embedded --tls --request-rate 10
+
     odm local --function hello=app.handler,code=src --verbose
     """
     console = Console(json_output=json_output, quiet=quiet)
@@ -146,7 +176,8 @@ def local_command(
     functions = [_function(text, limits, environment) for text in function or []]
     served = Served(uri=mongodb_uri, embedded=embedded, policy=policy, bundle=bundle)
     log = _Log(console, everything=logs) if verbose or logs else None
-    lifecycle.run(_local(functions, served, limits, environment, port, console, log))
+    service = Service(port=port, tls=tls, request_rate=request_rate)
+    lifecycle.run(_local(functions, served, limits, environment, service, console, log))
 
 
 async def _local(
@@ -154,7 +185,7 @@ async def _local(
     served: Served,
     limits: Limits,
     environment: dict[str, str],
-    port: int,
+    asked: Service,
     console: Console,
     log: _Log | None,
 ) -> None:
@@ -182,7 +213,7 @@ async def _local(
                 in_force = proxy_function.policy_in_force(proxy)
                 functions = [proxy, *functions]
             service = await stack.enter_async_context(
-                LocalLambda(functions, port=port, region=proxy_function.REGION, log_sink=log)
+                LocalLambda(functions, region=proxy_function.REGION, log_sink=log, **asdict(asked))
             )
         except ValueError as error:
             raise CommandFailed(str(error), ExitCode.USAGE) from error
@@ -190,7 +221,7 @@ async def _local(
             if isinstance(error, ConnectionError | ImportError):
                 raise
             raise CommandFailed(
-                f"cannot listen on 127.0.0.1:{port}: {error.strerror or error};"
+                f"cannot listen on 127.0.0.1:{asked.port}: {error.strerror or error};"
                 " give another --port, or 0 for a free one"
             ) from error
         _announce(service, database if mongodb_uri else None, in_force, console)
@@ -204,13 +235,10 @@ async def _local(
 
 def _policy(served: Served, environment: dict[str, str]) -> str | None:
     """Return the policy that was named, else the bundle's."""
-    named = served.policy is not None or proxy_function.POLICY_VARIABLE in environment
-    if named or served.bundle is None:
-        return served.policy
-    try:
-        return proxy_function.policy_of_bundle(served.bundle)
-    except ValueError as error:
-        raise CommandFailed(f"--bundle: {error}", ExitCode.USAGE) from error
+    bundled = local_bundle.policy_of(served.bundle) if served.bundle is not None else None
+    if served.policy is None and proxy_function.POLICY_VARIABLE not in environment:
+        return bundled
+    return served.policy
 
 
 def _checked_uri(uri: str) -> str:
@@ -282,6 +310,9 @@ def _announce(service: LocalLambda, database: str | None, policy: str, console: 
         url = proxy_function.url(service.endpoint_url, database)
         rows += [("url", url), ("policy", policy)]
         document |= {"url": url, "policy": policy}
+    if (ca_bundle := service.ca_bundle) is not None:
+        rows.append(("callers set", f"AWS_CA_BUNDLE={ca_bundle}"))
+        document["ca_bundle"] = str(ca_bundle)
     console.pairs(rows)
     console.document(document)
     console.note("stop with Ctrl-C")

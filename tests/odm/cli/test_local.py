@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import signal
+import ssl
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +30,7 @@ OdmHere = Callable[..., Any]
         (["--function", "hel lo=app.handler"], "function name"),
         (["--function", "hello=app.handler", "--env", "NAME"], "NAME=VALUE"),
         (["--function", "hello=app.handler", "--memory", "1"], "128 to 10240"),
+        (["--function", "hello=app.handler", "--request-rate", "0"], "--request-rate"),
     ],
 )
 def test_wrong_usage_is_told_with_what_to_write(
@@ -67,6 +70,35 @@ def test_a_function_is_served_until_ctrl_c_and_summed_up(watched: Any, greeter: 
     assert "greeting Ada" in ran.err
     assert "hello: 1 invocation, 1 cold start, 0 throttles, 0 errors" in ran.err
     assert watched.left_behind() == []
+
+
+def test_tls_and_the_rate_of_aws_are_had_on_request(watched: Any, greeter: Path) -> None:
+    watched.start(
+        *("local", "--function", f"hello=app.handler,code={greeter}", "--env", "GREETING=Hei"),
+        *("--port", "0", "--tls", "--request-rate", "1", "--concurrency", "1"),
+    )
+    endpoint = watched.wait_for("endpoint", on="stdout").split()[1]
+    assert endpoint.startswith("https://")
+    _, _, bundle = watched.wait_for("AWS_CA_BUNDLE=", on="stdout").strip().partition("=")
+    context = ssl.create_default_context(cafile=bundle)
+    request = urllib.request.Request(
+        f"{endpoint}/2015-03-31/functions/hello/invocations", data=b'{"name": "Ada"}'
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        invoke_often(request, context)
+    with refused.value as answer:
+        assert answer.code == 429
+        assert json.load(answer)["Reason"] == "ReservedFunctionInvocationRateLimitExceeded"
+    watched.signal(signal.SIGINT)
+    assert watched.finish().code == 130
+    assert watched.left_behind() == []
+    assert not Path(bundle).exists()
+
+
+def invoke_often(request: urllib.request.Request, context: ssl.SSLContext) -> None:
+    for _ in range(100):
+        with urllib.request.urlopen(request, context=context) as response:
+            assert json.load(response) == "Hei Ada"
 
 
 def test_the_proxy_function_is_served_with_a_url_that_answers(

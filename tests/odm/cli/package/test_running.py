@@ -24,6 +24,7 @@ from pymongo.errors import OperationFailure
 
 from odm.cli import proxy_function
 from odm.cli.package.build import Bundle
+from odm.cli.package.target import Target
 from tests.transports.lambda_invoke.emulator import emulated
 from transports import open_transport
 from transports.lambda_invoke import envelope
@@ -141,6 +142,37 @@ async def test_odm_local_serves_a_bundle_with_its_own_policy(
     watched.signal(signal.SIGINT)
     assert watched.finish().code == 130
     assert policy.split()[1:] == ["readOnly", "on", "bundled"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "told"),
+    [
+        (".cpython-39-x86_64-linux-gnu.so", "is for python3.9 on x86_64, and this is python3."),
+        (".cpython-313-s390x-linux-gnu.so", "is for python3.13 on s390x, and this is python3."),
+        (None, "is for no Python in particular"),
+    ],
+)
+def test_odm_local_refuses_a_bundle_for_another_machine_or_python(
+    bundle: Bundle,
+    patched: Patch,
+    target: Target,
+    odm_here: Any,
+    suffix: str | None,
+    told: str,
+) -> None:
+    changes: dict[str, bytes | None] = {
+        path: None for path in bundle.files if path.startswith("bson/_cbson.")
+    }
+    if suffix is not None:
+        changes[f"bson/_cbson{suffix}"] = b"\x7fELF"
+    code = patched(changes)
+    # Whose policy it is makes no difference.
+    for more in ((), ("--policy", "readOnly")):
+        ran = odm_here("local", "--bundle", str(code), "--mongodb-uri", "mongodb://h/cms", *more)
+        assert ran.code == 2
+        assert told in ran.err
+        wanted = f"--architecture {target.architecture} --runtime {target.runtime}"
+        assert f"odm package {wanted} --output patched-local.zip" in ran.err
 
 
 def test_odm_local_refuses_a_zip_that_is_no_bundle(odm_here: Any, tmp_path: Path) -> None:
