@@ -11,17 +11,11 @@ Source: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from transports.errors import MissingExtra
 from transports.lambda_invoke.envelope import Ran
-
-try:
-    import aiohttp
-except ImportError as error:
-    raise MissingExtra("lambda://", "aiobotocore", "lambda") from error
+from transports.lambda_invoke.http_client import ConnectionBroken, NotConnected, ResponseTooLong
 
 Kind = Literal[
     "throttled",
@@ -96,37 +90,26 @@ def translate(error: Exception, *, sent: bool, hint: str = "") -> InvokeError:
         sent: whether sending the request had begun.
         hint: what to say besides where nothing could be connected to.
     """
+    reason = str(error) or type(error).__name__
+    match error:
+        case NotConnected():
+            return InvokeError(
+                "network",
+                f"Could not connect to the endpoint URL of AWS Lambda: {reason}.{hint}",
+                "no",
+            )
+        case ConnectionBroken(sent=False):
+            message = f"the connection to AWS Lambda broke before the request was sent: {reason}"
+            return InvokeError("network", message, "no")
+        case ResponseTooLong():
+            return InvokeError("reply_too_large", reason, "unknown")
     if not sent:  # no credentials
-        return InvokeError("refused", str(error) or type(error).__name__, "no")
-    if isinstance(error, aiohttp.ClientConnectorError | socket.gaierror):
-        return not_connected(f"{error}.{hint}")
-    if _not_written(error):
-        message = "the connection to AWS Lambda was closed before the request was sent"
-        return InvokeError("network", message, "no")
+        return InvokeError("refused", reason, "no")
     return InvokeError(
         "network",
-        f"the connection to AWS Lambda broke, or what it carried was not HTTP: "
-        f"{str(error) or type(error).__name__}",
+        f"the connection to AWS Lambda broke, or what it carried was not HTTP: {reason}",
         "unknown",
     )
-
-
-def not_connected(reason: str) -> InvokeError:
-    """Return the failure of an invoke for which there was no connection."""
-    return InvokeError(
-        "network", f"Could not connect to the endpoint URL of AWS Lambda: {reason}", "no"
-    )
-
-
-def _not_written(cause: BaseException) -> bool:
-    """Whether the request, or a part of it, was refused by a connection that was closed already.
-
-    An idle connection that the service closes just then. aiohttp says so in these words only; in
-    others, of a later release, it is one more connection that broke.
-    """
-    reason = cause.__cause__ or cause
-    closed = isinstance(reason, aiohttp.ClientConnectionResetError)
-    return closed and "Cannot write to closing transport" in str(reason)
 
 
 def refused(status: int, headers: Mapping[str, str], body: bytes) -> InvokeError:
@@ -134,12 +117,12 @@ def refused(status: int, headers: Mapping[str, str], body: bytes) -> InvokeError
 
     Args:
         status: other than 200.
-        headers: ``x-amzn-ErrorType`` names the error.
+        headers: by their names in small letters; ``x-amzn-errortype`` names the error.
         body: JSON with ``message`` and, of a throttle, ``Reason``; of a proxy or a load balancer
             anything.
     """
     details = _json(body)
-    kind = headers.get("x-amzn-ErrorType") or str(details.get("__type") or details.get("code", ""))
+    kind = headers.get("x-amzn-errortype") or str(details.get("__type") or details.get("code", ""))
     code = kind.partition(":")[0].rpartition("#")[2][:100] or str(status)
     message = str(details.get("message") or details.get("Message") or f"HTTP {status}")[:500]
     if status == 429:

@@ -15,22 +15,26 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Self
 
-import aiohttp
-
 from transports.endpoint.backend import Request
-from transports.lambda_invoke.connections import Attempt, Connections
+from transports.lambda_invoke.connections import Connections
 from transports.lambda_invoke.envelope import MAX_PAYLOAD_BYTES
 from transports.lambda_invoke.invoke_errors import (
     InvokeError,
     function_error,
-    not_connected,
     refused,
     translate,
 )
 from transports.lambda_invoke.options import LambdaOptions
 from transports.lambda_invoke.throttling import Throttling
 
-_PIECE_BYTES = 2**18
+
+class _Attempt:
+    """One invoke on its way: whether sending it has begun."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self) -> None:
+        self.sent = False
 
 
 @dataclass(slots=True)
@@ -96,48 +100,28 @@ class Invoker:
         """
         self.counters.invokes += 1
         self.counters.bytes_sent += len(payload)
-        attempt = Attempt()
+        attempt = _Attempt()
         try:
-            async with (
-                asyncio.timeout(timeout_s),
-                self._connections.post(payload, attempt) as reply,
-            ):
-                body = await _read(reply.content)
+            async with asyncio.timeout(timeout_s):
+                reply = await self._connections.post(payload, attempt)
         except TimeoutError as error:
-            raise _too_late(timeout_s, attempt, error) from error
-        except InvokeError:
-            raise
+            raise _too_late(timeout_s, attempt) from error
         except Exception as error:  # of the SDK, of the HTTP client
             hint = " Is 'odm local' running there?" if self._options.is_local else ""
             raise translate(error, sent=attempt.sent, hint=hint) from error
+        body = reply.body
         self.counters.bytes_received += len(body)
         if reply.status != HTTPStatus.OK:
             failure = refused(reply.status, reply.headers, body)
             self.counters.throttles += failure.kind == "throttled"
             raise failure
-        if "X-Amz-Function-Error" in reply.headers:
+        if "x-amz-function-error" in reply.headers:
             raise function_error(body)
         return body
 
 
-async def _read(stream: aiohttp.StreamReader) -> bytes:
-    """Return a response's body; one that is longer than AWS Lambda's can be is not read on."""
-    body = bytearray()
-    while chunk := await stream.read(_PIECE_BYTES):
-        body += chunk
-        if len(body) > MAX_PAYLOAD_BYTES:
-            raise InvokeError(
-                "reply_too_large",
-                f"the response is longer than AWS Lambda's {MAX_PAYLOAD_BYTES:,} bytes",
-                "unknown",
-            )
-    return bytes(body)
-
-
-def _too_late(timeout_s: float, attempt: Attempt, error: TimeoutError) -> InvokeError:
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return not_connected(str(error))
+def _too_late(timeout_s: float, attempt: _Attempt) -> InvokeError:
     if not attempt.sent:
-        message = f"nothing could be sent within {timeout_s:g} s: credentials took longer"
-        return InvokeError("timeout", message, "no")
+        what = "credentials, or connecting, took longer"
+        return InvokeError("timeout", f"nothing could be sent within {timeout_s:g} s: {what}", "no")
     return InvokeError("timeout", f"no response within {timeout_s:g} s", "unknown")

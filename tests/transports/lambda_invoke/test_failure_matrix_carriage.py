@@ -294,7 +294,7 @@ async def test_an_invoke_that_is_never_answered_ends_at_its_time_out(
 
 @pytest.mark.parametrize(
     ("deaf", "words"),
-    [(True, "Connection timeout"), (False, "Could not connect")],
+    [(True, "no connection within 0.2 s"), (False, "Could not connect")],
     ids=["black-hole", "refused"],
 )
 async def test_a_service_that_cannot_be_connected_to_did_not_run_anything(
