@@ -36,7 +36,7 @@ class Author(BaseModel):
     email: str
 
 
-class Article(Document):
+class ArticleFields(BaseModel):
     """What is read."""
 
     title: str
@@ -50,25 +50,9 @@ class Article(Document):
     tags: list[str]
     author: Author
 
-    class Settings:
-        """The collection."""
 
-        name = ARTICLES
-
-
-class BeanieArticle(beanie.Document):
-    """The same, Beanie's own."""
-
-    title: str
-    slug: str
-    section: int
-    status: str
-    views: int
-    rating: float
-    featured: bool
-    published_at: datetime
-    tags: list[str]
-    author: Author
+class Article(ArticleFields, Document):
+    """This project's document."""
 
     class Settings:
         """The collection."""
@@ -76,20 +60,19 @@ class BeanieArticle(beanie.Document):
         name = ARTICLES
 
 
-class PlainArticle(BaseModel):
-    """The same without an ODM."""
+class BeanieArticle(ArticleFields, beanie.Document):
+    """Beanie's own."""
+
+    class Settings:
+        """The collection."""
+
+        name = ARTICLES
+
+
+class PlainArticle(ArticleFields):
+    """Without an ODM."""
 
     id: PydanticObjectId = Field(alias="_id")
-    title: str
-    slug: str
-    section: int
-    status: str
-    views: int
-    rating: float
-    featured: bool
-    published_at: datetime
-    tags: list[str]
-    author: Author
 
 
 class Note(Document):
