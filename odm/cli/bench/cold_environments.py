@@ -20,7 +20,7 @@ import transports
 
 FUNCTION = ("pymongo", "awslambdaric")
 """What a DB proxy function's process imports besides ours; the runtime client is of Lambda's."""
-CALLER = ("beanie", "pymongo", "pydantic", "pydantic-settings", "aiobotocore", "aiohttp")
+CALLER = ("beanie", "pymongo", "pydantic", "pydantic-settings", "aiobotocore", "httptools")
 """What a caller over ``lambda://`` imports besides ours."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -49,9 +49,11 @@ def make(directory: Path, names: Iterable[str], *, ours: bool = True) -> Environ
     for each in closure(names):
         _link(each, packages)
     if ours:
+        _link(distribution("odm-transports"), packages)  # its metadata: it tells its release
         for package in (odm, transports):
             source = Path(package.__file__ or "").parent
-            (packages / source.name).symlink_to(source)
+            if not (packages / source.name).exists():
+                (packages / source.name).symlink_to(source)
     return Environment(interpreter / "bin" / "python", (packages,))
 
 

@@ -62,6 +62,14 @@ def bench_command(
     concurrency: Annotated[
         int, typer.Option(min=1, help="The local Lambda's reserved concurrency.")
     ] = 8,
+    tls: Annotated[
+        bool,
+        typer.Option(
+            "--tls/--no-tls",
+            help="Reach the local Lambda by TLS, as AWS Lambda can be reached only; or by plain "
+            "HTTP.",
+        ),
+    ] = True,
     callers: Annotated[int, typer.Option(min=1, help="How many processes connect at once.")] = 32,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer of everything.")] = False,
     html: Annotated[
@@ -87,6 +95,7 @@ def bench_command(
         rounds=rounds,
         documents=documents,
         ceiling=concurrency,
+        tls=tls,
         callers=callers,
         only=tuple(only or ()),
         contenders=tuple(contender or ()),

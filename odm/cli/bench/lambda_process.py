@@ -1,8 +1,9 @@
 """The local Lambda of a run, in a process of its own: it does not share the callers' event loop.
 
 Run as ``python -m odm.cli.bench.lambda_process``; reads one JSON line from stdin, `Order`, and
-writes JSON lines to stdout: first ``{"endpoint": …}``, then for every invocation its REPORT line's
-numbers, ``{"function": …, "duration_ms": …, "init_ms": …}``. It ends when stdin does.
+writes JSON lines to stdout: first ``{"endpoint": …, "ca_bundle": …}``, then for every cold start
+its REPORT line's numbers, ``{"function": …, "duration_ms": …, "init_ms": …}``. It ends when stdin
+does.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Order:
         concurrency: reserved concurrency of each function.
         cold_starts: how many further functions of each kind there are, each for one cold start.
         scenarios: how many further DB proxy functions there are, each for callers of its own.
+        tls: whether by HTTPS.
     """
 
     mongodb_uri: str
@@ -47,6 +49,7 @@ class Order:
     concurrency: int
     cold_starts: int
     scenarios: int
+    tls: bool
 
     def line(self) -> bytes:
         """Return it as the line that the process reads."""
@@ -134,9 +137,16 @@ async def _serve(order: Order) -> None:
     async def ready(service: LocalLambda) -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(sys.stdin.fileno(), _end)
-        _say({"endpoint": service.endpoint_url})
+        ca_bundle = str(service.ca_bundle) if service.ca_bundle is not None else None
+        _say({"endpoint": service.endpoint_url, "ca_bundle": ca_bundle})
 
-    await serve(configurations(order), on_ready=ready, log_sink=log, region=proxy_function.REGION)
+    await serve(
+        configurations(order),
+        on_ready=ready,
+        log_sink=log,
+        region=proxy_function.REGION,
+        tls=order.tls,
+    )
 
 
 def _end() -> None:

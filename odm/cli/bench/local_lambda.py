@@ -22,9 +22,15 @@ _REPORT_TIMEOUT_S = 5.0
 
 @dataclass(slots=True)
 class LocalService:
-    """The local Lambda of a run: where it is, and the REPORT numbers of functions' cold starts."""
+    """The local Lambda of a run: where it is, and the REPORT numbers of functions' cold starts.
+
+    Attributes:
+        endpoint_url: where it is.
+        ca_bundle: the file with the certificate to trust; None without TLS.
+    """
 
     endpoint_url: str
+    ca_bundle: str | None
     _reports: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     _heard: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -70,7 +76,8 @@ async def local_lambda(order: Order) -> AsyncIterator[LocalService]:
             first = await process.stdout.readline()
         if not first:
             raise CommandFailed("the local Lambda did not start")
-        service = LocalService(json.loads(first)["endpoint"])
+        started = json.loads(first)
+        service = LocalService(started["endpoint"], started["ca_bundle"])
         listening = asyncio.create_task(service.listen(process.stdout))
         yield service
     except TimeoutError as error:

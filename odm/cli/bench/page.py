@@ -49,6 +49,8 @@ def _head(result: Result) -> Iterable[str]:
         '<p class="note">All contenders took turns in one run on one machine, warm-up apart. '
         f"{escape(machine)}.</p>"
     )
+    if result.way is not None:
+        yield f'<p class="note">{escape(result.way[:1].upper() + result.way[1:])}.</p>'
     if not result.complete:
         yield '<p class="warn">Stopped before the end: this is a part.</p>'
     rows = [(name, title) for name, title in result.contenders.items()]

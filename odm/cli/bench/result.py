@@ -251,10 +251,15 @@ class ConnectionCurve:
 
 @dataclass(slots=True, kw_only=True)
 class Result:
-    """A whole run."""
+    """A whole run.
+
+    Attributes:
+        tls: whether the function was reached by TLS; None where there was none.
+    """
 
     machine: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    tls: bool | None = None
     contenders: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     workloads: dict[str, dict[str, Series]] = field(default_factory=dict)
@@ -282,6 +287,13 @@ class Result:
         found += [(each.way, each.scenario, each.error) for each in self.connections if each.error]
         return found
 
+    @property
+    def way(self) -> str | None:
+        """How the function was reached, in words."""
+        if self.tls is None:
+            return None
+        return "invokes by TLS" if self.tls else "invokes by plain HTTP: AWS's are by TLS"
+
     def ratios(self) -> dict[str, dict[str, float]]:
         """Return the ratios of `PAIRS` by workload, as far as both took part."""
         return {
@@ -302,6 +314,7 @@ class Result:
             "complete": self.complete,
             "machine": self.machine,
             "settings": self.settings,
+            "tls": self.tls,
             "contenders": self.contenders,
             "skipped": self.skipped,
             "workloads": {

@@ -42,6 +42,7 @@ async def run_bench(
     result.settings = settings.document()
     result.machine = _machine()
     async with open_stage(urls, variants, settings, reporter) as stage:
+        result.tls = stage.tls
         result.machine["mongodb"] = await _server(stage)
         async with AsyncExitStack() as stack:
             contenders = await _open(stage, settings, result, stack, reporter)

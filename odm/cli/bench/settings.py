@@ -17,6 +17,7 @@ class Settings:
         rounds: each contender's turns in each workload.
         documents: how many articles there are.
         ceiling: reserved concurrency of each function on the local Lambda.
+        tls: whether the local Lambda is reached by TLS, as AWS Lambda is.
         levels: concurrencies of the mixed load.
         load_s: seconds of it, for each contender at each concurrency in each round.
         load_rounds: its rounds.
@@ -33,6 +34,7 @@ class Settings:
     rounds: int = 7
     documents: int = 10_000
     ceiling: int = 8
+    tls: bool = True
     levels: tuple[int, ...] = (1, 4, 16, 64, 200)
     load_s: float = 1.0
     load_rounds: int = 3

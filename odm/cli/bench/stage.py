@@ -8,6 +8,7 @@ is left out, with the reason, rather than measured somewhere else.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -25,12 +26,14 @@ from odm.cli.demo.databases import with_database
 from odm.cli.demo.progress import Reporter
 from odm.cli.failures import CommandFailed, ExitCode
 from transports import Transport, TransportURL, open_transport
+from transports.lambda_invoke.options import LambdaOptions
 from transports.url import parse_url
 
 SCENARIOS = 2
 """How many times callers come and go, each time to a function that has no connections yet."""
 
 _BATCH = 1_000
+_CA_BUNDLE = "AWS_CA_BUNDLE"
 Opener = Callable[[], AbstractAsyncContextManager[Contender]]
 
 
@@ -88,7 +91,10 @@ class Stage:
         from odm.cli.bench import invokers
 
         place = invokers.FloorPlace(
-            url=function, documents=settings.documents, ceiling=settings.ceiling
+            url=function,
+            documents=settings.documents,
+            ceiling=settings.ceiling,
+            ca_bundle=self.local.ca_bundle if self.local else None,
         )
         title = "bare aiobotocore invoke of the command"
         yield Entry("invoke", title, lambda: invokers.bare_invoke("invoke", title, place))
@@ -97,6 +103,14 @@ class Stage:
         post = "bare HTTP POST of the command"
         yield Entry("post", post, lambda: invokers.bare_post("post", post, place))
         yield Entry("proxy-2020", "the protocol of 2020", lambda: self.proxy_2020(settings))
+
+    @property
+    def tls(self) -> bool | None:
+        """Whether the function is reached by TLS; None where there is none."""
+        if self.function is None:
+            return None
+        endpoint = LambdaOptions.from_url(parse_url(self.function)).endpoint
+        return endpoint is None or endpoint.startswith("https:")  # AWS's own have nothing else
 
     def function_named(self, name: str) -> str:
         """Return the URL of another function on the local Lambda."""
@@ -164,9 +178,12 @@ async def open_stage(
                 concurrency=settings.ceiling,
                 cold_starts=settings.cold_starts,
                 scenarios=SCENARIOS,
+                tls=settings.tls,
             )
             with reporter.phase("starting a local Lambda"):
                 stage.local = await stack.enter_async_context(local_lambda(order))
+            if stage.local.ca_bundle is not None:
+                stack.enter_context(_trusting(stage.local.ca_bundle))
             stage.function = proxy_function.url(stage.local.endpoint_url, database)
         stage.variants = _variants(variants, stage.function)
         with reporter.phase(f"storing {settings.documents:,} documents"):
@@ -174,6 +191,20 @@ async def open_stage(
                 transport = await stack.enter_async_context(open_transport(url))
                 await stack.enter_async_context(_documents(transport, settings.documents))
         yield stage
+
+
+@contextlib.contextmanager
+def _trusting(ca_bundle: str) -> Iterator[None]:
+    """Have this process, and those that it starts, trust the local Lambda's certificate."""
+    before = os.environ.get(_CA_BUNDLE)
+    os.environ[_CA_BUNDLE] = ca_bundle
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_CA_BUNDLE]
+        else:
+            os.environ[_CA_BUNDLE] = before
 
 
 def _by_kind(urls: Sequence[str]) -> dict[str, TransportURL]:

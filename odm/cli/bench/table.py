@@ -24,6 +24,8 @@ def show(result: Result, console: Console) -> None:
     _show_cold_processes(result, console)
     _show_connections(result, console)
     _show_judged(result, console)
+    if result.way is not None:
+        console.line(result.way, style="dim")
     for name, reason in result.skipped.items():
         console.line(f"{name}: skipped: {reason}", style="yellow")
     for name, where, error in result.errors:

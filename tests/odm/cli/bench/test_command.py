@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def test_every_contender_does_every_workload_and_nothing_is_left_behind(
     document = json.loads(ran.out)
     assert document["errors"] == []
     assert document["skipped"] == {}
+    assert document["tls"] is True
     everybody = {"driver", "driver+pydantic", "beanie", "odm", "motor"}
     everybody |= {"lambda-driver", "lambda", "lambda-single", "invoke", "post", "proxy-2020"}
     assert set(document["contenders"]) == everybody
@@ -75,7 +77,10 @@ def test_every_contender_does_every_workload_and_nothing_is_left_behind(
     assert watched.left_behind() == []
 
 
-def test_processes_of_every_kind_are_started_cold(odm_here: Any, mongod: None) -> None:
+def test_processes_of_every_kind_are_started_cold(
+    odm_here: Any, mongod: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/the/application's/own")
     ran = odm_here("bench", "--json", *SMALL, "--only", "cold", "-c", "driver")
     assert ran.code == 0, ran.out + ran.err
     document = json.loads(ran.out)
@@ -88,13 +93,16 @@ def test_processes_of_every_kind_are_started_cold(odm_here: Any, mongod: None) -
         *(("function", name) for name in ("lambda", "lambda, connects late", "proxy-2020")),
         *(("caller", name) for name in ("direct", "lambda")),
     }
+    assert os.environ["AWS_CA_BUNDLE"] == "/the/application's/own"
 
 
 def test_a_given_deployment_is_used_and_left_as_it_was(odm_here: Any, mongod_uri: str) -> None:
     parts = ("--only", "read", "-c", "driver", "-c", "lambda", "--variant", "x=openTimeoutMS=9000")
-    ran = odm_here("bench", "--json", "--url", mongod_uri, *SMALL, *parts)
+    ran = odm_here("bench", "--json", "--no-tls", "--url", mongod_uri, *SMALL, *parts)
     assert ran.code == 0, ran.out + ran.err
-    assert list(json.loads(ran.out)["contenders"]) == ["driver", "lambda", "lambda:x"]
+    document = json.loads(ran.out)
+    assert list(document["contenders"]) == ["driver", "lambda", "lambda:x"]
+    assert document["tls"] is False
     client: pymongo.MongoClient[dict[str, Any]]
     with pymongo.MongoClient(mongod_uri) as client:
         assert [name for name in client.list_database_names() if "odm_bench" in name] == []

@@ -31,6 +31,7 @@ def test_each_cold_start_has_a_function_of_its_own() -> None:
         concurrency=3,
         cold_starts=2,
         scenarios=1,
+        tls=False,
     )
     found = {each.name: each.reserved_concurrency for each in configurations(order)}
     assert found == {

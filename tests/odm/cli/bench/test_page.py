@@ -64,6 +64,14 @@ def test_words_from_outside_are_shown_as_they_are(canned: Result) -> None:
     assert "not installed & not wanted" in words
 
 
+def test_how_invokes_travelled_is_told(canned: Result) -> None:
+    assert "by TLS" not in page(canned)
+    canned.tls = True
+    assert "Invokes by TLS." in page(canned)
+    canned.tls = False
+    assert "Invokes by plain HTTP" in page(canned)
+
+
 def test_a_part_says_that_it_is_one(canned: Result) -> None:
     assert "this is a part" not in page(canned)
     canned.complete = False

@@ -39,6 +39,21 @@ def test_a_stage_has_those_contenders_that_it_has_room_for() -> None:
 
 
 @pytest.mark.parametrize(
+    ("function", "tls"),
+    [
+        (None, None),
+        (FUNCTION, True),
+        (f"{FUNCTION}&endpoint=https%3A%2F%2F127.0.0.1%3A9001", True),
+        (f"{FUNCTION}&endpoint=http%3A%2F%2F127.0.0.1%3A9001", False),
+    ],
+)
+def test_a_function_is_reached_by_tls_unless_its_endpoint_says_otherwise(
+    function: str | None, tls: bool | None
+) -> None:
+    assert Stage(function=function).tls is tls
+
+
+@pytest.mark.parametrize(
     ("urls", "variants", "words"),
     [
         (["embedded:///b"], [], "is not measured"),

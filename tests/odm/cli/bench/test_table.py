@@ -32,6 +32,17 @@ def test_every_part_has_its_table(canned: Result, capsys: pytest.CaptureFixture[
     assert "fake: read failed: returned '<b>', not 'Article'" in lines
 
 
+@pytest.mark.parametrize(
+    ("tls", "told"),
+    [(True, "invokes by TLS"), (False, "invokes by plain HTTP: AWS's are by TLS"), (None, None)],
+)
+def test_how_invokes_travelled_is_told(
+    tls: bool | None, told: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(Result(complete=True, tls=tls), Console())
+    assert capsys.readouterr().out.splitlines() == ([told] if told else [])
+
+
 def test_ratios_have_a_column_for_each_workload(
     canned: Result, capsys: pytest.CaptureFixture[str]
 ) -> None:
