@@ -81,6 +81,8 @@ class Document(ConnectionModel, beanie.Document, metaclass=ModelMeta):
     """
 
     __odm_base__: ClassVar[bool] = True
+    __odm_plain__: ClassVar[Any] = None
+    """What `odm.plain` knows of the class."""
 
     _odm_home: Home = PrivateAttr(default_factory=current_home)
 

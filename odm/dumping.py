@@ -44,17 +44,45 @@ _FILTER = Encoder()
 _ALL = Encoder(to_db=True)
 _WITHOUT_NULLS = Encoder(to_db=True, keep_nulls=False)
 
-_beanies_encoders = dict(DEFAULT_CUSTOM_ENCODERS)
+_ENCODERS = len(DEFAULT_CUSTOM_ENCODERS)
+"""So many know how Beanie encodes; with more of them, which may be for anything, Beanie does."""
+
 _pydantics_iter = BaseModel.__iter__
 _ways: weakref.WeakKeyDictionary[type, _Way] = weakref.WeakKeyDictionary()
-_documents: weakref.WeakKeyDictionary[type, _Content] = weakref.WeakKeyDictionary()
+_documents: weakref.WeakKeyDictionary[type, Content] = weakref.WeakKeyDictionary()
 
 
 def encoded(mapping: Mapping[Any, Any]) -> dict[str, Any]:
     """Return a filter or an update as it is sent, for a class without encoders of its own."""
-    if _beanies_encoders != DEFAULT_CUSTOM_ENCODERS:
+    found = _plainly(mapping)
+    if found is not None:
+        return found
+    if len(DEFAULT_CUSTOM_ENCODERS) != _ENCODERS:
         return cast("dict[str, Any]", Encoder().encode(mapping))
     return cast("dict[str, Any]", _dump(mapping, _FILTER))
+
+
+def _plainly(mapping: Any) -> dict[str, Any] | None:
+    """Return a copy of a mapping all of which is sent as it is; None: something in it may not.
+
+    Most filters and updates are like that, and need not be asked for links, nor gone through twice.
+    """
+    if type(mapping) is not dict or len(DEFAULT_CUSTOM_ENCODERS) != _ENCODERS:
+        return None
+    found: dict[str, Any] = {}
+    for name, value in mapping.items():
+        kind = type(value)
+        if type(name) is not str:
+            return None
+        if kind in SCALARS:
+            found[name] = value
+        elif kind is list and SCALARS.issuperset(map(type, value)):
+            found[name] = value[:]
+        elif (inner := _plainly(value)) is not None:
+            found[name] = inner
+        else:
+            return None
+    return found
 
 
 def encoded_id(id: Any) -> Any:
@@ -69,6 +97,8 @@ def encoded_filter(filters: Sequence[Any]) -> dict[str, Any]:
     """
     if not filters:
         return {}
+    if len(filters) == 1 and (found := _plainly(filters[0])) is not None:
+        return found
     paths: Any = [resolve_query_paths(given, cast("Any", None), False) for given in filters]
     return encoded(paths[0] if len(paths) == 1 else {"$and": paths})
 
@@ -83,16 +113,11 @@ def content(document: Any, *, keep_nulls: bool) -> dict[str, Any]:
         or known.validator is not model.__pydantic_validator__
         or known.use_revision is not settings.use_revision
     ):
-        known = _documents[model] = _Content(model, settings)
-    found = None
-    if known.names is not None and _beanies_encoders == DEFAULT_CUSTOM_ENCODERS:
-        found = _fields(known.names, document, _ALL if keep_nulls else _WITHOUT_NULLS)
-    if found is None:
-        return cast("dict[str, Any]", get_dict(document, to_db=True, keep_nulls=keep_nulls))
-    return found
+        known = _documents[model] = Content(model, settings)
+    return known.of(document, keep_nulls=keep_nulls)
 
 
-class _Content:
+class Content:
     """What is stored of the documents of a class.
 
     Attributes:
@@ -118,6 +143,15 @@ class _Content:
             self.names = _names(model)
             if settings.use_revision and "revision_id" in self.names:
                 self.names["revision_id"] = "revision_id"
+
+    def of(self, document: Any, *, keep_nulls: bool) -> dict[str, Any]:
+        """Return what is stored of a document of the class."""
+        found = None
+        if self.names is not None and len(DEFAULT_CUSTOM_ENCODERS) == _ENCODERS:
+            found = _fields(self.names, document, _ALL if keep_nulls else _WITHOUT_NULLS)
+        if found is None:
+            return cast("dict[str, Any]", get_dict(document, to_db=True, keep_nulls=keep_nulls))
+        return found
 
 
 def _fields(names: _Names, document: Any, encoder: Encoder) -> dict[str, Any] | None:
@@ -184,11 +218,11 @@ def _way(kind: type) -> _Way:
     """Return how Beanie's encoder treats values of a type, of which there is more than one."""
     if issubclass(kind, BSON_SCALAR_TYPES):
         return _as_it_is
-    function = _beanies_encoders.get(kind)
-    if function is None:
-        function = next((f for c, f in _beanies_encoders.items() if issubclass(kind, c)), None)
-    if function is not None:
-        return partial(_by_function, function)
+    if kind in DEFAULT_CUSTOM_ENCODERS:
+        return partial(_by_table, kind)
+    for known in DEFAULT_CUSTOM_ENCODERS:
+        if issubclass(kind, known):
+            return partial(_by_table, known)
     if (
         issubclass(kind, BaseModel)
         and not issubclass(kind, RootModel | beanie.Document)
@@ -205,8 +239,8 @@ def _as_it_is(value: Any, encoder: Encoder) -> Any:
     return value
 
 
-def _by_function(function: Callable[[Any], Any], value: Any, encoder: Encoder) -> Any:
-    return function(value)
+def _by_table(known: type, value: Any, encoder: Encoder) -> Any:
+    return DEFAULT_CUSTOM_ENCODERS[known](value)
 
 
 def _beanies(value: Any, encoder: Encoder) -> Any:

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from beanie import PydanticObjectId
 from beanie.odm.actions import ActionDirections, ActionRegistry, EventTypes
+from beanie.odm.settings.document import DocumentSettings
 from beanie.odm.utils.typing import extract_id_class
+from bson import ObjectId
 
 from odm.arguments import checked_id
 from odm.document import Document
-from odm.dumping import content
+from odm.dumping import Content
 from odm.metaclass import Epoch
 from odm.projections import Projection, names_known, projection_of
 from odm.queries import ConnectionQuery, FindMany
@@ -32,9 +35,8 @@ class Plain:
 
     Attributes:
         model: the class.
-        settings: of the class, and ``settings_then``, ``validator`` and ``epoch``: if one of them
-            is another by now, so are the answers.
-        id_class: the type of its ids.
+        settings: of the class.
+        epoch: of the answers: in another one they may be others.
         projection: which fields are fetched.
         asked: the same for one document, or a page, where bytes are cheap: None, to spare the
             server the work, until one has come with fields that the class does not have.
@@ -42,38 +44,41 @@ class Plain:
         read_one: the same of one that may have come whole.
         finds: one document is found by the filter given, changed and deleted by its id.
         lists: many are found by the filters given.
+        makes_ids: new documents get a `PydanticObjectId` unless they have an id.
         inserts: a document is inserted, and nothing happens before or after.
         updates: a document is changed, and nothing happens before or after.
         saves: the same of ``save()``.
     """
 
     __slots__ = (
+        "_content",
+        "_id_class",
         "_names",
         "_query",
         "asked",
         "epoch",
         "finds",
-        "id_class",
         "inserts",
         "lists",
+        "makes_ids",
         "model",
         "projection",
         "read",
         "read_one",
         "saves",
         "settings",
-        "settings_then",
         "updates",
-        "validator",
     )
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.settings = settings = model.get_settings()
-        self.settings_then = dict(vars(settings))
-        self.epoch = Epoch.current
-        self.validator = model.__pydantic_validator__
-        self.id_class: type = extract_id_class(model.model_fields["id"].annotation)
+        self.epoch = _watched(settings)
+        id_class: type = extract_id_class(model.model_fields["id"].annotation)
+        self.makes_ids = id_class is PydanticObjectId
+        # What is an ObjectId finds what is a PydanticObjectId, and need not become one first.
+        self._id_class = ObjectId if self.makes_ids else id_class
+        self._content = Content(model, settings)
         self.projection: Projection = projection_of(model)
         self.read: Read = reader(model)
         plain = is_plain(model) and not settings.use_cache
@@ -97,8 +102,8 @@ class Plain:
         )
 
     def checked_id(self, id: Any) -> Any:
-        """Return *id* as the class's type of id (`odm.arguments.checked_id`)."""
-        return id if isinstance(id, self.id_class) else checked_id(self.model, id)
+        """Return what finds the document with an id; raises as `odm.arguments.checked_id`."""
+        return id if isinstance(id, self._id_class) else checked_id(self.model, id)
 
     def _read_whole(self, raw: Any) -> Any:
         if self._names is not None and not raw.keys() <= self._names:
@@ -117,7 +122,7 @@ class Plain:
 
     def new_content(self, document: Any) -> dict[str, Any]:
         """Return what is inserted for a new document. For a class that `inserts`."""
-        return content(document, keep_nulls=self.settings.keep_nulls)
+        return self._content.of(document, keep_nulls=self.settings.keep_nulls)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Plain:
         return self  # queries are copied
@@ -125,16 +130,26 @@ class Plain:
 
 def plain(model: Any) -> Plain:
     """Return what is known of a document class."""
-    known: Plain | None = model.__dict__.get(_KEPT)
-    if (
-        known is None
-        or known.epoch is not Epoch.current
-        or known.validator is not model.__pydantic_validator__
-        or known.settings_then != known.settings.__dict__
-    ):
+    known: Plain | None = model.__odm_plain__
+    if known is None or known.model is not model or known.epoch is not Epoch.current:
         known = Plain(model)
         type.__setattr__(model, _KEPT, known)  # past the metaclass: it is no change of the class
     return known
+
+
+class _WatchedSettings(DocumentSettings):
+    """Settings with which an epoch ends when one of them is switched."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        Epoch.current = Epoch()
+
+
+def _watched(settings: Any) -> Epoch | None:
+    """Return the epoch in which *settings* are what they are now; None: that cannot be told."""
+    if type(settings) is DocumentSettings:
+        object.__setattr__(settings, "__class__", _WatchedSettings)
+    return Epoch.current if type(settings) is _WatchedSettings else None
 
 
 def _is(model: Any, method: str) -> bool:

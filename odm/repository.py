@@ -50,7 +50,7 @@ from odm.paging import KeysetPage, Page
 from odm.plain import plain
 from odm.queries import FindMany
 from odm.reading import read_all, reader
-from odm.repository_base import Filter, RepositoryBase
+from odm.repository_base import Filter, RepositoryBase, id_of, is_model
 from odm.sorting import Sort, sort_order
 from odm.watching import Watch
 
@@ -345,7 +345,9 @@ class Repository(RepositoryBase[_T]):
         self._check(document)
         known = plain(type(document))
         if known.saves:
-            id = document.id if document.id is not None else PydanticObjectId()
+            id = id_of(document)
+            if id is None:
+                id = PydanticObjectId()
             changes = {"$set": known.new_content(document)}
             await self._write(known, document, id, changes, upsert=True)
             return document
@@ -403,15 +405,17 @@ class Repository(RepositoryBase[_T]):
         """
         expression = writing.checked_changes(changes)
         id = self._id_of(document_or_id)
-        if isinstance(document_or_id, Document):
+        if is_model(document_or_id):
             await self._update_document(cast("_T", document_or_id), id, expression)
             return cast("_T", document_or_id)
         found: Any
         known, connection = plain(self._model), self._connection
         if known.finds:
+            if known.settings.use_revision:
+                expression = writing.with_new_revision(expression)
             found = await connection.collection(self._model).find_one_and_update(
                 {"_id": encoded_id(id)},
-                encoded(writing.update_expression(self._model, expression)),
+                encoded(expression),
                 return_document=ReturnDocument.AFTER,
             )
             if found is not None:
@@ -462,9 +466,9 @@ class Repository(RepositoryBase[_T]):
         """
         id = self._id_of(document_or_id)
         soft = issubclass(self._model, beanie.DocumentWithSoftDelete)
-        if soft and not isinstance(document_or_id, Document):
+        if soft and not is_model(document_or_id):
             document_or_id = await self.get(id)
-        if isinstance(document_or_id, Document):
+        if is_model(document_or_id):
             with self._document_scope(cast("_T", document_or_id)):
                 result = await document_or_id.delete()
         elif plain(self._model).finds:

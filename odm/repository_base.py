@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, cast
 
 import beanie
+from beanie import PydanticObjectId
 from pydantic import BaseModel
 from pymongo import ReturnDocument
 
 from odm.arguments import checked_filters, checked_id
 from odm.binding import Binder, entered, in_scope
 from odm.document import Document
-from odm.dumping import encoded_id
+from odm.dumping import SCALARS, encoded_id
 from odm.operations import document_scope
 from odm.plain import Plain, plain
 from odm.queries import FindMany
@@ -29,6 +30,18 @@ Filter: TypeAlias = Mapping[Any, Any] | bool
 
 
 _attribute: Any = object.__getattribute__  # past that of lazy_model, which is written in Python
+
+
+def is_model(value: Any) -> bool:
+    """Whether a document or another model is given, and no id."""
+    # An id is seldom asked: pydantic's classes answer in Python.
+    return type(value) not in SCALARS and isinstance(value, BaseModel)
+
+
+def id_of(document: Any) -> Any:
+    """Return ``document.id``."""
+    id = _attribute(document, "__dict__").get("id", NotImplemented)
+    return id if type(id) in SCALARS else document.id  # lazily parsed, perhaps
 
 
 class RepositoryBase(Generic[_T]):
@@ -112,12 +125,12 @@ class RepositoryBase(Generic[_T]):
             )
 
     def _id_of(self, document_or_id: Any) -> Any:
-        if isinstance(document_or_id, BaseModel):
+        if is_model(document_or_id):
             self._check(document_or_id)
-            document_or_id = cast("Any", document_or_id).id
+            document_or_id = id_of(document_or_id)
             if document_or_id is None:
                 raise ValueError(f"this {self._model.__name__} has no id: add it first")
-        return checked_id(self._model, document_or_id)
+        return plain(self._model).checked_id(document_or_id)
 
     def _require_filter(self, method: str, filters: tuple[Filter, ...], all_of_them: str) -> None:
         # Filters may come from a list that happens to be empty: everything must be asked for.
@@ -142,10 +155,15 @@ class RepositoryBase(Generic[_T]):
     async def _insert(self, known: Plain, document: _T) -> None:
         connection = self._connection
         content = known.new_content(document)
-        result = await connection.collection(known.model).insert_one(content)
-        id = known.checked_id(result.inserted_id)
+        if known.makes_ids and "_id" not in content:
+            # As the driver would, which makes an ObjectId, of which we would make another.
+            content["_id"] = PydanticObjectId()
+        await connection.collection(known.model).insert_one(content)
+        id = content["_id"]
+        if type(id) is not PydanticObjectId or not known.makes_ids:
+            id = checked_id(known.model, id)
         _attribute(document, "__dict__")["id"] = id
-        document.__pydantic_fields_set__.add("id")
+        _attribute(document, "__pydantic_fields_set__").add("id")
         _attribute(document, "__pydantic_private__")["_odm_home"] = connection.home
 
     async def _write(

@@ -96,23 +96,31 @@ def take_over(document: Any, found: Any) -> None:
         merge_models(document, found)
         return
     values: dict[str, Any] = _attributes(document, "__dict__")
-    changed = document.__pydantic_fields_set__
-    for name, value in _attributes(found, "__dict__").items():
-        # Most are neither models nor links; to ask pydantic's classes costs more than all else.
-        if type(value) in SCALARS:
-            pass
-        elif isinstance(value, BaseModel):
-            held = values.get(name)
-            if isinstance(held, BaseModel) and not held.model_config.get("frozen"):
-                take_over(held, value)
-                continue
-        elif isinstance(value, list):
-            if any(isinstance(item, _LINKS) for item in value):
-                continue
-        elif isinstance(value, _LINKS):
-            continue
-        values[name] = value
-        changed.add(name)
+    new: dict[str, Any] = _attributes(found, "__dict__")
+    # Most are neither models nor links; to ask pydantic's classes costs more than all else.
+    kept = [
+        name
+        for name, value in new.items()
+        if type(value) not in SCALARS and _stays(values.get(name), value)
+    ]
+    if kept:
+        new = {name: value for name, value in new.items() if name not in kept}
+    values.update(new)
+    _attributes(document, "__pydantic_fields_set__").update(new)
+
+
+def _stays(held: Any, value: Any) -> bool:
+    """Whether what is held is kept, and brought up to date with *value* if that is a model."""
+    if isinstance(value, list):
+        return not SCALARS.issuperset(map(type, value)) and any(
+            isinstance(item, _LINKS) for item in value
+        )
+    if isinstance(value, BaseModel):
+        if isinstance(held, BaseModel) and not held.model_config.get("frozen"):
+            take_over(held, value)
+            return True
+        return False
+    return isinstance(value, _LINKS)
 
 
 def sets_plainly(model: Any) -> bool:

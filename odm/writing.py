@@ -119,9 +119,12 @@ def update_expression(model: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: *changes* has no update operators.
     """
     expression = checked_changes(changes)
-    if model.get_settings().use_revision:
-        expression["$set"] = {**expression.get("$set", {}), "revision_id": new_revision()}
-    return expression
+    return with_new_revision(expression) if model.get_settings().use_revision else expression
+
+
+def with_new_revision(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return *changes*, update operators, which set a new revision, too."""
+    return {**changes, "$set": {**changes.get("$set", {}), "revision_id": new_revision()}}
 
 
 def checked_changes(changes: Any) -> dict[str, Any]:
@@ -131,10 +134,11 @@ def checked_changes(changes: Any) -> dict[str, Any]:
         TypeError: it is no mapping.
         ValueError: it has no update operators.
     """
-    if isinstance(changes, BaseUpdateOperator):
-        changes = changes.query
-    if not isinstance(changes, Mapping):
-        raise TypeError(f"changes are a mapping such as {{'$set': {{…}}}}, not {changes!r}")
+    if type(changes) is not dict:
+        if isinstance(changes, BaseUpdateOperator):
+            changes = changes.query
+        if not isinstance(changes, Mapping):
+            raise TypeError(f"changes are a mapping such as {{'$set': {{…}}}}, not {changes!r}")
     if not changes or not all(str(operator).startswith("$") for operator in changes):
         raise ValueError(
             f"changes are update operators: write {{'$set': {{…}}}}, not {dict(changes)!r}"

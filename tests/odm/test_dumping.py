@@ -207,6 +207,23 @@ def test_encoders_that_somebody_has_added_are_asked(monkeypatch: Any) -> None:
     assert content(Anything(value=Colour.RED), keep_nulls=True)["value"] == "RED"
 
 
+def test_encoders_that_somebody_has_replaced_are_asked(monkeypatch: Any) -> None:
+    assert encoded({"a": Colour.RED}) == {"a": Colour.RED.value}
+    monkeypatch.setitem(beanies.DEFAULT_CUSTOM_ENCODERS, enum.Enum, lambda colour: colour.name)
+    assert encoded({"a": Colour.RED}) == {"a": "RED"}
+    assert encoded_filter([{"a": {"$in": [Colour.RED]}}]) == {"a": {"$in": ["RED"]}}
+    assert content(Anything(value=Colour.RED), keep_nulls=True)["value"] == "RED"
+
+
+def test_what_is_sent_is_a_copy() -> None:
+    given: dict[str, Any] = {"n": {"$in": [1, 2]}, "text": "T"}
+    for sent in (encoded(given), encoded_filter([given])):
+        assert sent == given
+        sent["n"]["$in"].append(3)
+        sent["n"]["$gt"] = 0
+        assert given == {"n": {"$in": [1, 2]}, "text": "T"}
+
+
 def _typed(value: Any) -> Any:
     """Return the value with the types in it, and the order of what is in dicts."""
     if isinstance(value, dict):
