@@ -25,6 +25,7 @@ from odm.cli.local import local_command
 from odm.cli.package.command import package_command
 from odm.cli.ping import ping_command
 from odm.cli.tunnel.command import tunnel_command
+from odm.cli.usage import explain
 from odm.cli.version import version_command
 
 
@@ -165,14 +166,8 @@ def _tell_usage(error: Any, arguments: Sequence[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return ExitCode.USAGE
-    context = getattr(error, "ctx", None)
-    path = "odm" if context is None else context.command_path
-    message = error.format_message().rstrip(".")
-    message = message[:1].lower() + message[1:]
-    variable = getattr(getattr(error, "param", None), "envvar", None)
-    if variable and type(error).__name__ == "MissingParameter":
-        message += f": write it, or set {variable}"
-    return _tell("UsageError", f"{message}; {path} --help says more", ExitCode.USAGE, arguments)
+    message = explain(error, typer.main.get_command(_app()), arguments)
+    return _tell("UsageError", message, ExitCode.USAGE, arguments)
 
 
 def _tell_defect(error: Exception, arguments: Sequence[str]) -> int:

@@ -65,7 +65,9 @@ def test_without_json_a_failure_leaves_stdout_empty(odm_here: OdmHere) -> None:
     ran = odm_here("ping")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        "odm: missing argument 'URL': write it, or set ODM_URL; odm ping --help says more\n"
+        "odm: missing argument 'URL': write e.g. odm ping "
+        "'lambda://db-proxy:live/cms?region=eu-central-1', or set ODM_URL; "
+        "odm ping --help says more\n"
     )
 
 
