@@ -273,7 +273,7 @@ class entered:  # noqa: N801 - reads as the verb it is: with entered(scope)
             self._token = None
 
 
-def in_scope(scope: Scope, read: Callable[[Any], Any], raw: Any) -> Any:
+def in_scope(scope: Scope | None, read: Callable[[Any], Any], raw: Any) -> Any:
     """Return ``read(raw)`` with the scope set: `entered`, for what takes a microsecond or two."""
     token = _scope.set(scope)
     try:
@@ -291,6 +291,9 @@ def current_home() -> Home:
     """Return the home of a document that is made now: the scope's connection, or none."""
     scope = _scope.get()
     return HOMELESS if scope is None else scope.binder.home
+
+
+current_home.__odm_same_in_a_scope__ = True  # type: ignore[attr-defined]  # of a function
 
 
 _open: tuple[weakref.ref[Binder], ...] = ()

@@ -9,6 +9,7 @@ This module knows neither models nor connections.
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Self
@@ -17,6 +18,31 @@ from pymongo.cursor_shared import CursorType
 
 BATCH = 1000
 """Documents in a batch, where nobody says otherwise; a batch has 16 MB at most in any case."""
+
+LIST_BATCH = 10_000
+"""Documents of a list that are asked for at a time. By default the server sends 101 first, so that
+each list of some more would take two commands."""
+
+
+class LongLists:
+    """Which lists are long: more than `LIST_BATCH` documents, or 100,000, or all there are.
+
+    These are fetched as BSON, lest the garbage collector go through them while they come. To all
+    others, that is a quarter of their time. Where nobody says how many it may be, it is taken to be
+    as many as it was the last time.
+    """
+
+    def __init__(self) -> None:
+        self._models: weakref.WeakSet[type] = weakref.WeakSet()
+
+    def expected(self, model: type, limit: int) -> bool:
+        """Whether a list of a model's documents will be long; a *limit* of 0 is none."""
+        return limit > LIST_BATCH if limit else model in self._models
+
+    def learn(self, model: type, length: int) -> None:
+        """Remember the length of a list that had no limit."""
+        if (length > LIST_BATCH) is not (model in self._models):
+            (self._models.add if length > LIST_BATCH else self._models.discard)(model)
 
 
 class RawStream:

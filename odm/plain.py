@@ -9,6 +9,7 @@ This module knows neither connections nor repositories.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from beanie import PydanticObjectId
@@ -23,7 +24,7 @@ from odm.dumping import Content
 from odm.metaclass import Epoch
 from odm.projections import Projection, names_known, projection_of
 from odm.queries import ConnectionQuery, FindMany
-from odm.reading import Read, reader
+from odm.reading import Read, ReadAll, list_reader, reader
 from odm.updating import is_plain, sets_plainly, updates_plainly
 
 _KEPT = "__odm_plain__"
@@ -40,8 +41,8 @@ class Plain:
         projection: which fields are fetched.
         asked: the same for one document, or a page, where bytes are cheap: None, to spare the
             server the work, until one has come with fields that the class does not have.
-        read: makes a document, in the scope of a connection.
-        read_one: the same of one that may have come whole.
+        read: makes a document, in the scope of a connection, and ``read_all`` many.
+        read_one: the same of one that may have come whole, and ``read_page`` of a page of them.
         finds: one document is found by the filter given, changed and deleted by its id.
         lists: many are found by the filters given.
         makes_ids: new documents get a `PydanticObjectId` unless they have an id.
@@ -64,7 +65,9 @@ class Plain:
         "model",
         "projection",
         "read",
+        "read_all",
         "read_one",
+        "read_page",
         "saves",
         "settings",
         "updates",
@@ -81,13 +84,16 @@ class Plain:
         self._content = Content(model, settings)
         self.projection: Projection = projection_of(model)
         self.read: Read = reader(model)
+        self.read_all: ReadAll = list_reader(model)
         plain = is_plain(model) and not settings.use_cache
         self.finds = plain and _is(model, "get")
         self._query = _query(model) if plain and _is(model, "find_many") else None
         self.lists = self._query is not None
         self._names = names_known(model) if self.finds else None
         self.asked = self.projection if self._names is None else None
-        self.read_one = self.read if self._names is None else self._read_whole
+        self.read_one, self.read_page = self.read, self.read_all
+        if self._names is not None:
+            self.read_one, self.read_page = self._read_whole, self._read_whole_page
         writes = plain and sets_plainly(model) and not settings.use_state_management
         self.updates = writes and updates_plainly(model) and _is(model, "update")
         writes = writes and not settings.validate_on_save and _is(model, "validate_self")
@@ -106,9 +112,21 @@ class Plain:
         return id if isinstance(id, self._id_class) else checked_id(self.model, id)
 
     def _read_whole(self, raw: Any) -> Any:
-        if self._names is not None and not raw.keys() <= self._names:
-            self.asked, self.read_one = self.projection, self.read
+        if self._names is not None and not self._names.issuperset(raw):
+            self._ask_for_fields()
         return self.read(raw)
+
+    def _read_whole_page(self, found: Sequence[Any]) -> list[Any]:
+        # Not each of them is looked through: pages are read again and again.
+        if self._names is not None and (
+            max(map(len, found), default=0) > len(self._names)
+            or not self._names.issuperset(found[0] if found else ())
+        ):
+            self._ask_for_fields()
+        return self.read_all(found)
+
+    def _ask_for_fields(self) -> None:
+        self.asked, self.read_one, self.read_page = self.projection, self.read, self.read_all
 
     def query(self, binder: Any, filters: tuple[Any, ...], order: list[Any]) -> FindMany[Any]:
         """Return a query on a connection. For a class that `lists`."""

@@ -8,7 +8,7 @@ iteration the caller's own scope is in force.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, overload
 
 from beanie.odm.cache import LRUCache
@@ -20,18 +20,21 @@ from pymongo import ReturnDocument
 from pymongo.errors import InvalidOperation
 
 from odm.arguments import checked_count, checked_projection
-from odm.binding import Binder, Scope, captured, current_scope, entered
-from odm.cursors import RawStream
+from odm.binding import Binder, Scope, captured, current_scope, entered, in_scope
+from odm.cursors import BATCH, LIST_BATCH, LongLists, RawStream
 from odm.dumping import encoded_filter
 from odm.projections import Projection, projection_of
-from odm.reading import Read, read_all, read_encoded, reader
+from odm.reading import Read, ReadAll, list_reader, read_encoded, reader
 from odm.sorting import Sort, sort_order
 
 if TYPE_CHECKING:
     from odm.plain import Plain
 
-_PAGE = 50
+_PAGE = 100
 """So few documents are asked for as one is: whole, where bytes are cheap (`odm.plain`)."""
+
+_long_lists = LongLists()
+_long_aggregations = LongLists()
 
 _T = TypeVar("_T", bound=BaseModel)
 _M = TypeVar("_M", bound=BaseModel)
@@ -162,11 +165,15 @@ class DocumentsQuery(ConnectionQuery):
             cursor = await self.get_cursor()
             found = await cursor.to_list(length)
             self._set_cache(found)
-        return read_all(self._reader(), found)
+        return self._list_reader()(found)
 
     def _reader(self) -> Read:
         model = self.get_projection_model()
         return _as_it_is if model is None else reader(model, lazy=self.lazy_parse)
+
+    def _list_reader(self) -> ReadAll:
+        model = self.get_projection_model()
+        return list if model is None else list_reader(model, lazy=self.lazy_parse)
 
 
 def _as_it_is(raw: Any) -> Any:
@@ -188,22 +195,29 @@ class AggregationQuery(DocumentsQuery, aggregation.AggregationQuery[_A]):
         return self
 
     async def _list(self, length: int | None) -> list[Any]:
+        model = self.document_model
+        if length is not None or model.get_settings().use_cache:
+            return await super()._list(length)
+        if _long_aggregations.expected(model, 0):
+            found = await self._long_list()
+        else:
+            found = await super()._list(None)
+        _long_aggregations.learn(model, len(found))
+        return found
+
+    async def _long_list(self) -> list[Any]:
         collection = self.document_model.get_pymongo_collection()
         options = collection.codec_options
-        if (
-            length is not None
-            or options.document_class is not dict
-            or self.document_model.get_settings().use_cache
-        ):
-            return await super()._list(length)
+        if options.document_class is not dict:
+            return await super()._list(None)
         pipeline = self.get_aggregation_pipeline()
         try:
             cursor = await collection.aggregate_raw_batches(
                 pipeline, session=self.session, **self.pymongo_kwargs
             )
         except InvalidOperation:  # not where the driver encrypts
-            return await super()._list(length)
-        return read_encoded(self._reader(), await cursor.to_list(), options)
+            return await super()._list(None)
+        return read_encoded(self._list_reader(), await cursor.to_list(), options)
 
 
 @_on_connection
@@ -271,22 +285,37 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
 
     async def to_list(self, length: int | None = None) -> list[_T]:
         """Return the documents, *length* of them at most."""
-        scope = self._connection_scope()
-        if self.fetch_links or self.document_model.get_settings().use_cache:
-            with entered(scope):
+        known, model, binder = self.known, self.document_model, self._binder
+        if self.fetch_links or (known is None and model.get_settings().use_cache):
+            with entered(self._connection_scope()):
                 return await super().to_list(length)
-        if self._binder is not None:
-            collection = self._binder.collection(self.document_model)
+        if binder is not None:
+            collection = binder.collection(model)
         else:
-            collection = self.document_model.get_pymongo_collection()
+            collection = model.get_pymongo_collection()
+        limit = self.limit_number
         cursor = None
-        if length is None and not 0 < self.limit_number <= _PAGE:
+        if length is None and _long_lists.expected(model, limit):
             cursor = self._raw_cursor(collection)
-        found = await (self._cursor(collection) if cursor is None else cursor).to_list(length)
-        with entered(scope):
-            if cursor is None:
-                return read_all(self._reader(), found)
-            return read_encoded(self._reader(), found, collection.codec_options)
+        read: ReadAll = self._list_reader()
+        if cursor is not None:
+            found = await cursor.to_list()
+            read = partial(read_encoded, read, options=collection.codec_options)
+        else:
+            batch_size = self._list_batch() if length is None else 0
+            found = await self._cursor(collection, batch_size).to_list(length)
+        documents = in_scope(self._connection_scope() or current_scope(), read, found)
+        if length is None and not limit:
+            _long_lists.learn(model, len(documents))
+        return cast("list[_T]", documents)
+
+    def _list_batch(self) -> int:
+        """Return the size of the batches of a list: one for all of it, if that is not too many."""
+        limit, binder = self.limit_number, self._binder
+        if 0 < limit <= BATCH:
+            return limit
+        # Where bytes are dear, the server's own batches of 16 MB are the fewest.
+        return 0 if binder is None or binder.spares_bytes else LIST_BATCH
 
     def __aiter__(self) -> AsyncIterator[_T]:
         return self
@@ -312,13 +341,21 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
             return super()._reader()
         return known.read_one if 0 < self.limit_number <= _PAGE else known.read
 
+    def _list_reader(self) -> ReadAll:
+        known = self.known
+        if known is None or known.model is not self.projection_model or self.lazy_parse:
+            return super()._list_reader()
+        return known.read_page if 0 < self.limit_number <= _PAGE else known.read_all
+
     async def get_cursor(self) -> Any:
         """Return the driver's cursor; with links to fetch its first batch is there."""
         if self.fetch_links:
             return await super().get_cursor()
         return self._cursor(self.document_model.get_pymongo_collection())
 
-    def _cursor(self, collection: Any) -> Any:
+    def _cursor(self, collection: Any, batch_size: int = 0) -> Any:
+        if batch_size and not self.pymongo_kwargs:
+            return self._found(collection.find, batch_size=batch_size)
         return self._found(collection.find)
 
     def _raw_cursor(self, collection: Any) -> Any:
@@ -330,7 +367,7 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
         except InvalidOperation:  # the driver encrypts
             return None
 
-    def _found(self, find: Callable[..., Any]) -> Any:
+    def _found(self, find: Callable[..., Any], **options: Any) -> Any:
         return find(
             filter=self.get_filter_query(),
             sort=self.sort_expressions,
@@ -338,6 +375,7 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
             skip=self.skip_number,
             limit=self.limit_number,
             session=self.session,
+            **options,
             **self.pymongo_kwargs,
         )
 

@@ -35,6 +35,9 @@ from odm.instances import LEFT_TO_PYDANTIC, only_fills, plan
 Read: TypeAlias = Callable[[Any], Any]
 """Makes a document of what the driver returned; raises pydantic's ``ValidationError``."""
 
+ReadAll: TypeAlias = Callable[[Sequence[Any]], list[Any]]
+"""The same of many, for which it looks up once what is the same for all of them."""
+
 Fill: TypeAlias = Callable[[Any, dict[str, Any]], None]
 """Makes a document of an empty one, with the values given, as pydantic's ``__init__`` does."""
 
@@ -79,16 +82,29 @@ def filler(model: Any) -> Fill | None:
     return plan.fill if plan.post_init is model.model_post_init else None
 
 
+def list_reader(model: Any, *, lazy: bool = False) -> ReadAll:
+    """Return the function that makes many documents of *model*; see `reader`."""
+    read = reader(model, lazy=lazy)
+    plan = None if lazy else _plan_of(model)
+    if plan is not None and read is plan.read and plan.read_each is not None:
+        return partial(_read_all, plan.read_each)
+    return partial(read_all, read)
+
+
 def read_all(read: Read, found: Sequence[Any]) -> list[Any]:
     """Return the documents that *read* makes of what was *found*."""
+    return _read_all(lambda found: list(map(read, found)), found)
+
+
+def _read_all(read_each: ReadAll, found: Sequence[Any]) -> list[Any]:
     if len(found) <= _FEW:
-        return [read(raw) for raw in found]
+        return read_each(found)
     with collector_paused():
-        return list(map(read, found))
+        return read_each(found)
 
 
-def read_encoded(read: Read, batches: list[Any], options: CodecOptions[Any]) -> list[Any]:
-    """Return the documents that *read* makes of what was found, as it came: BSON, in batches.
+def read_encoded(read_all: ReadAll, batches: list[Any], options: CodecOptions[Any]) -> list[Any]:
+    """Return the documents that *read_all* makes of what was found, as it came: BSON, in batches.
 
     What is decoded is gone as soon as it is read, and the collector does not run in between, so a
     document costs the same in a list of any length. *batches* is empty afterwards.
@@ -98,7 +114,7 @@ def read_encoded(read: Read, batches: list[Any], options: CodecOptions[Any]) -> 
     with collector_paused():
         while batches:
             for encoded in _slices(memoryview(batches.pop())):
-                documents += map(read, bson.decode_all(encoded, options))
+                documents += read_all(bson.decode_all(encoded, options))
     return documents
 
 
@@ -137,6 +153,7 @@ class _Plan:
     Attributes:
         validator: of the class, from which the plan was made: another one, another plan.
         read: makes a document of this very class.
+        read_each: makes many of them; None: nothing is quicker than one by one.
         saves_state: whether it saves the document's state; None: as the settings say by then.
         by_class_id: the attribute with the classes that a document may be of instead.
         fill: does what ``__init__`` does; None: nothing is quicker than that.
@@ -147,6 +164,7 @@ class _Plan:
     read: Read
     saves_state: bool | None
     by_class_id: str | None = None
+    read_each: ReadAll | None = None
     fill: Fill | None = None
     post_init: Any = None
 
@@ -181,9 +199,9 @@ def _planned(model: Any) -> _Plan:
         else hasattr(model, "_save_state") or "_save_state" in model.__private_attributes__
     ):
         return _Plan(validator, partial(parse_obj, model), True, children)
-    read, fill = _validating(model)
+    read, read_each, fill = _validating(model)
     saves_state = None if is_document else False
-    return _Plan(validator, read, saves_state, children, fill, model.model_post_init)
+    return _Plan(validator, read, saves_state, children, read_each, fill, model.model_post_init)
 
 
 def _is_pydantics_own(model: Any, validator: Any) -> bool:
@@ -194,17 +212,17 @@ def _is_pydantics_own(model: Any, validator: Any) -> bool:
     )
 
 
-def _validating(model: Any) -> tuple[Read, Fill | None]:
+def _validating(model: Any) -> tuple[Read, ReadAll | None, Fill | None]:
     """Return the validator of *model*, without what it would do in Python to no effect."""
     validate: Read = model.__pydantic_validator__.validate_python
     schema = model.__pydantic_core_schema__
     body = schema["schema"] if schema["type"] == "definitions" else schema
     # Validators around the model see the instance, and what refers to the model makes another.
     if body["type"] != "model" or body.get("custom_init"):
-        return validate, None
+        return validate, None, None
     private = plan(model.__private_attributes__) if only_fills(model.model_post_init) else None
     if private is None or private is LEFT_TO_PYDANTIC:
-        return validate, None
+        return validate, None, None
     body = {key: value for key, value in body.items() if key != "post_init"}
     body["schema"] = _without_back_links(model, body["schema"])
     schema = {**schema, "schema": body} if schema["type"] == "definitions" else body
@@ -213,8 +231,8 @@ def _validating(model: Any) -> tuple[Read, Fill | None]:
         # Else pydantic takes the validator that it has already for this class.
         quick = SchemaValidator(schema, body.get("config"), _use_prebuilt=False).validate_python
     except (TypeError, SchemaError):  # a version without it
-        return validate, None
-    return _reading(quick, *private), _filling(quick, *private)
+        return validate, None, None
+    return _reading(quick, *private), _reading_each(quick, *private), _filling(quick, *private)
 
 
 _Made: TypeAlias = tuple[tuple[str, Callable[[], Any]], ...]
@@ -230,6 +248,25 @@ def _reading(validate: Callable[..., Any], shared: dict[str, Any], made: _Made) 
         return document
 
     return read
+
+
+def _reading_each(validate: Callable[..., Any], shared: dict[str, Any], made: _Made) -> ReadAll:
+    alike = [each for each in made if hasattr(each[1], "__odm_same_in_a_scope__")]
+    others = [each for each in made if each not in alike]
+
+    def read_each(found: Sequence[Any]) -> list[Any]:
+        common = {**shared, **{name: make() for name, make in alike}}
+        documents = []
+        for raw in found:
+            document = validate(raw)
+            private = common.copy()
+            for name, make in others:
+                private[name] = make()
+            _set_private(document, private)
+            documents.append(document)
+        return documents
+
+    return read_each
 
 
 def _filling(validate: Callable[..., Any], shared: dict[str, Any], made: _Made) -> Fill:

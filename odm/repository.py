@@ -49,7 +49,7 @@ from odm.errors import DocumentNotFound
 from odm.paging import KeysetPage, Page
 from odm.plain import plain
 from odm.queries import FindMany
-from odm.reading import read_all, reader
+from odm.reading import list_reader, reader
 from odm.repository_base import Filter, RepositoryBase, id_of, is_model
 from odm.sorting import Sort, sort_order
 from odm.watching import Watch
@@ -288,9 +288,8 @@ class Repository(RepositoryBase[_T]):
         following = None
         if len(found) > size:
             following = paging.encode_token(found[size - 1], order, name, options)
-        read = reader(self._model)
         with self._scope():
-            items: list[_T] = read_all(read, found[:size])
+            items: list[_T] = list_reader(self._model)(found[:size])
         return KeysetPage(items=items, next=following)
 
     # Writing

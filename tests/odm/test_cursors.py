@@ -122,3 +122,51 @@ async def test_a_tailable_cursor_waits_for_no_full_batch(opened: Open) -> None:
 async def test_lists_of_some_length(numbers: Any) -> None:
     assert [found.n for found in await numbers.find(sort="n").to_list(3)] == [0, 1, 2]
     assert len(await numbers.find().to_list()) == 35
+
+
+async def test_a_list_that_is_not_very_long_is_one_command(listening: Open) -> None:
+    db, commands = await listening(Number)
+    numbers = db.repository(Number)
+    await numbers.collection.insert_many([{"n": n} for n in range(1200)])
+    commands.events.clear()
+    for query, length in (
+        (numbers.find(), 1200),
+        (numbers.find({"n": {"$lt": 300}}, sort="n"), 300),
+        (numbers.find(limit=500), 500),
+        (numbers.find(limit=1000, skip=900), 300),
+        (Number.find_all(), 1200),
+    ):
+        assert len(await query.to_list()) == length
+    assert commands.names == ["find"] * 5
+
+
+async def test_a_list_over_a_place_that_spares_bytes_comes_in_the_servers_batches(
+    listening: Open,
+) -> None:
+    db, commands = await listening(Number)
+    db.spares_bytes = True
+    numbers = db.repository(Number)
+    await numbers.collection.insert_many([{"n": n} for n in range(1200)])
+    commands.events.clear()
+    assert len(await numbers.find().to_list()) == 1200
+    assert commands.names == ["find", "getMore"]
+    assert "batchSize" not in commands.events[0].command
+    commands.events.clear()
+    assert len(await numbers.find(limit=1000).to_list()) == 1000
+    assert commands.names == ["find"]
+
+
+async def test_a_batch_size_that_is_given_is_kept(listening: Open) -> None:
+    db, commands = await listening(Number)
+    await db.repository(Number).collection.insert_many([{"n": n} for n in range(30)])
+    commands.events.clear()
+    assert len(await Number.find(batch_size=20).to_list()) == 30
+    assert [event.command["batchSize"] for event in commands.events] == [20, 20]
+
+
+async def test_a_list_that_is_cut_is_not_fetched_whole(listening: Open) -> None:
+    db, commands = await listening(Number)
+    await db.repository(Number).collection.insert_many([{"n": n} for n in range(300)])
+    commands.events.clear()
+    assert len(await db.repository(Number).find().to_list(7)) == 7
+    assert "batchSize" not in commands.events[0].command

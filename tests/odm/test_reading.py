@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
@@ -33,8 +34,9 @@ from pydantic import (
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import InvalidOperation
 
+import odm.cursors
 from odm import BackLink, Document, DocumentWithSoftDelete, Link, PydanticObjectId, UnionDoc
-from odm.reading import filler, read_all, read_encoded, reader
+from odm.reading import filler, list_reader, read_all, read_encoded, reader
 
 Open = Callable[..., Any]
 
@@ -388,6 +390,13 @@ def test_a_document_is_what_beanie_makes_of_it(model: Any, raw: dict[str, Any]) 
         return parse_obj(model, document)
 
     assert outcome(reader(model), raw) == outcome(theirs, raw)
+    assert outcome(listed(model), raw) == outcome(theirs, raw)
+
+
+def listed(model: Any) -> Any:
+    """Return what makes a document of *model* as one of a list."""
+    read_list = list_reader(model)
+    return lambda raw: read_list([raw])[0]
 
 
 scalars = (
@@ -417,17 +426,22 @@ def test_any_document_is_what_beanie_makes_of_it(
     model: Any, raw: dict[str, Any], titled: bool
 ) -> None:
     raw = {**raw, "title": "T"} if titled else raw
-    assert outcome(reader(model), raw) == outcome(lambda found: parse_obj(model, found), raw)
+    expected = outcome(lambda found: parse_obj(model, found), raw)
+    assert outcome(reader(model), raw) == expected
+    assert outcome(listed(model), raw) == expected
 
 
 @pytest.mark.parametrize("model", [Typed, Hooked, Stateful, Own])
 def test_what_two_documents_hold_is_not_shared(model: Any) -> None:
     read = reader(model)
-    one, two = read({"title": "T"}), read({"title": "T"})
-    assert one.__pydantic_private__ is not two.__pydantic_private__
-    if model is not Own:
-        one._store["x"] = 1
-        assert two._store == {}
+    for one, two in (
+        (read({"title": "T"}), read({"title": "T"})),
+        list_reader(model)([{"title": "T"}, {"title": "T"}]),
+    ):
+        assert one.__pydantic_private__ is not two.__pydantic_private__
+        if model is not Own:
+            one._store["x"] = 1
+            assert two._store == {}
 
 
 def test_an_ordinary_class_is_asked_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -508,7 +522,7 @@ def test_what_came_encoded_is_read_in_its_order(sizes: list[int]) -> None:
         for size in sizes
     ]
     aware: CodecOptions[Any] = CodecOptions(tz_aware=True)
-    found = read_encoded(read, batches, aware)
+    found = read_encoded(partial(read_all, read), batches, aware)
     expected = [{"n": n, "at": NOW, "text": "x" * 50} for n in range(sum(sizes))]
     assert found == expected
     assert not batches
@@ -518,7 +532,7 @@ def test_what_came_encoded_is_read_in_its_order(sizes: list[int]) -> None:
 def test_a_document_that_fails_leaves_the_collector_on() -> None:
     assert gc.isenabled()
     with pytest.raises(ValidationError):
-        read_encoded(reader(Typed), [bson.encode({"views": "many"})], CodecOptions())
+        read_encoded(list_reader(Typed), [bson.encode({"views": "many"})], CodecOptions())
     assert gc.isenabled()
 
 
@@ -526,6 +540,12 @@ class Titled(BaseModel):
     title: str
 
 
+@pytest.fixture
+def lists_of_1000_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(odm.cursors, "LIST_BATCH", 1000)
+
+
+@pytest.mark.usefixtures("lists_of_1000_are_long")
 @pytest.mark.parametrize("encrypts", [False, True])
 async def test_long_lists_are_the_same_where_the_driver_encrypts(
     opened: Open, monkeypatch: pytest.MonkeyPatch, encrypts: bool
@@ -541,21 +561,61 @@ async def test_long_lists_are_the_same_where_the_driver_encrypts(
         monkeypatch.setattr(AsyncCollection, "find_raw_batches", refuse)
         monkeypatch.setattr(AsyncCollection, "aggregate_raw_batches", refuse)
     titles = [str(n) for n in range(1500)]
-    found = await typed.find(sort="views").to_list()
-    assert [document.title for document in found] == titles
-    assert all(document._odm_home.binder(Typed) is db for document in found)
+    stages = [{"$sort": {"views": 1}}, {"$project": {"_id": 0, "title": 1}}]
+    for _ in range(2):  # of the second it is known that they are long
+        found = await typed.find(sort="views").to_list()
+        assert [document.title for document in found] == titles
+        assert all(document._odm_home.binder(Typed) is db for document in found)
+        assert await typed.aggregate(stages) == [{"title": title} for title in titles]
+        assert await typed.aggregate(stages, into=Titled) == [Titled(title=t) for t in titles]
     some = await typed.find(
         {"views": {"$gte": 100}}, sort="views", limit=1200, into=Titled
     ).to_list()
     assert [document.title for document in some] == titles[100:1300]
     assert len(await typed.find(sort="views").to_list(700)) == 700
-    stages = [{"$sort": {"views": 1}}, {"$project": {"_id": 0, "title": 1}}]
-    assert await typed.aggregate(stages) == [{"title": title} for title in titles]
-    assert await typed.aggregate(stages, into=Titled) == [Titled(title=t) for t in titles]
     async with db.transaction():
         await typed.delete_many({"views": 0})
         assert len(await typed.find().to_list()) == 1499
         assert len(await typed.aggregate(stages)) == 1499
+
+
+@pytest.mark.usefixtures("lists_of_1000_are_long")
+async def test_lists_that_will_be_long_are_fetched_as_bson(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Many(Document):
+        n: int
+
+    db = await opened(Many)
+    many = db.repository(Many)
+    await many.collection.insert_many([{"n": n} for n in range(1500)])
+    fetched: list[str] = []
+
+    def note(name: str) -> None:
+        method = getattr(AsyncCollection, name)
+
+        def noted(*args: Any, **options: Any) -> Any:
+            fetched.append(name)
+            return method(*args, **options)
+
+        monkeypatch.setattr(AsyncCollection, name, noted)
+
+    note("find_raw_batches")
+    note("aggregate_raw_batches")
+    assert len(await many.find().to_list()) == 1500
+    assert len(await many.find(limit=1000).to_list()) == 1000
+    assert len(await many.find({"n": {"$lt": 0}}).limit(1).to_list()) == 0
+    assert not fetched
+    assert len(await many.find({"n": {"$lt": 5}}).to_list()) == 5
+    assert fetched == ["find_raw_batches"]  # as the last one was long
+    assert len(await many.find({"n": {"$lt": 5}}).to_list()) == 5
+    assert len(await many.aggregate([{"$match": {}}])) == 1500
+    assert fetched == ["find_raw_batches"]
+    assert len(await many.aggregate([{"$match": {"n": 0}}])) == 1
+    assert len(await many.aggregate([{"$match": {}}])) == 1500
+    assert fetched == ["find_raw_batches", "aggregate_raw_batches"]
+    assert len(await many.find(limit=1001).to_list()) == 1001
+    assert fetched[2:] == ["find_raw_batches"]
 
 
 @pytest.mark.parametrize(
