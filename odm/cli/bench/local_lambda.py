@@ -10,10 +10,12 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from odm.cli.bench.lambda_process import Order
 from odm.cli.failures import CommandFailed
+from transports.errors import MissingExtra
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 15.0
@@ -56,8 +58,10 @@ async def local_lambda(order: Order) -> AsyncIterator[LocalService]:
     """Serve *order* while the block runs.
 
     Raises:
+        MissingExtra: a package of the local Lambda's is not installed.
         CommandFailed: it did not start.
     """
+    _require_packages(order)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -84,6 +88,13 @@ async def local_lambda(order: Order) -> AsyncIterator[LocalService]:
         raise CommandFailed("the local Lambda did not start in time") from error
     finally:
         await _stop(process, listening)
+
+
+def _require_packages(order: Order) -> None:
+    """Say here what the process could not: nobody reads its stderr."""
+    for package in ("aiohttp", "awslambdaric", *(["trustme"] if order.tls else [])):
+        if find_spec(package) is None:
+            raise MissingExtra("the local Lambda of odm bench", package, "local")
 
 
 async def _stop(process: asyncio.subprocess.Process, listening: asyncio.Task[None] | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,17 @@ def test_a_given_deployment_is_used_and_left_as_it_was(odm_here: Any, mongod_uri
     client: pymongo.MongoClient[dict[str, Any]]
     with pymongo.MongoClient(mongod_uri) as client:
         assert [name for name in client.list_database_names() if "odm_bench" in name] == []
+
+
+@pytest.mark.parametrize("package", ["awslambdaric", "trustme"])
+def test_a_package_that_is_not_there_is_exit_code_3(
+    odm_here: Any, mongod_uri: str, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    ran = odm_here("bench", "--url", mongod_uri, *SMALL, "--only", "read")
+    assert ran.code == 3
+    assert package in ran.err
+    assert "odm-transports[local]" in ran.err
 
 
 def test_a_deployment_that_is_not_there_is_exit_code_3(odm_here: Any) -> None:
