@@ -9,15 +9,12 @@ answered by itself, and one that fails does not disturb the others.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 import time
 from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -45,7 +42,6 @@ from transports.lambda_invoke.bodies import (
 from transports.lambda_invoke.envelope import (
     CancelItem,
     CommandItem,
-    DeferredResult,
     DescribeItem,
     DiscardItem,
     EnvelopeError,
@@ -75,6 +71,7 @@ from transports.lambda_invoke.function.rotation import REFUSED_CODES, Rotation
 from transports.lambda_invoke.function.settings import FunctionSettings
 from transports.lambda_invoke.function.staging import MissingPart, Staging
 from transports.lambda_invoke.function.views import ViewCatalog
+from transports.lambda_invoke.function.workers import Workers
 from transports.url import redact
 
 # Lambda kills a function at its time-out and tells nobody why: stop waiting a little earlier.
@@ -85,16 +82,6 @@ _TIME_IS_UP = FailureResult(
     89, "NetworkTimeout", "the function's time was up before it came to this", "no"
 )
 
-_DEFERRED = DeferredResult()
-# Commands that one thread sends together. It begins with one and doubles while they are fast: what
-# is behind a slow one on a connection waits for it.
-_MAX_SHARE = 8
-# What each command that runs at the same time may need: a reply of 16 MB is there twice for a
-# moment, and a third time, compressed, if it is large.
-_MEMORY_MB_EACH = 96
-# What the process holds at rest, and what a reply of 16 MB that waits for those sent with it needs.
-_MEMORY_MB_AT_REST, _MEMORY_MB_WAITING = 60, 20
-_FAST_S = 0.005
 _Steps = Generator[Data, bytes, Result]
 
 _log = logging.getLogger("odm.proxy")
@@ -128,9 +115,7 @@ class Proxy:
         self._views = ViewCatalog(self._executor)
         self._pauses = Pauses(self._executor.max_idle_s)
         self._staging = Staging(self._executor.client, settings.staging)
-        self._at_a_time = min(settings.max_pool_size, settings.memory_mb // _MEMORY_MB_EACH or 1)
-        self._max_share = _max_share(settings.memory_mb, self._at_a_time)
-        self._threads = ThreadPoolExecutor(settings.max_pool_size, "odm-proxy")
+        self._workers = Workers(settings.max_pool_size, settings.memory_mb)
         self._counting = threading.Lock()
         # Of replies, in the invocation under way.
         self._held_bytes, self._may_hold_bytes = 0, MAX_BODY_BYTES
@@ -154,7 +139,7 @@ class Proxy:
 
     def close(self) -> None:
         """Close the connections: none stays behind when the environment ends."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._workers.close()
         self._executor.close()
 
     def handle(self, event: Any, context: LambdaContext) -> dict[str, Any]:
@@ -202,28 +187,8 @@ class Proxy:
     ) -> list[Result]:
         if len(items) == 1:  # the ordinary case pays for no thread
             return [self._run(items[0], deadline)]
-        begin_before = math.inf if within_ms is None else time.monotonic() + within_ms / 1000
-        results: list[Result] = [_DEFERRED] * len(items)
-        waiting = iter(enumerate(items))
-
-        def work() -> None:
-            size = 1
-            while share := tuple(islice(waiting, size)):
-                began = time.monotonic()
-                if began > begin_before:
-                    return
-                indexes, several = zip(*share, strict=True)
-                for index, result in zip(indexes, self._run_share(several, deadline), strict=True):
-                    results[index] = result
-                was_fast = time.monotonic() - began < _FAST_S * size
-                size = min(size * 2, self._max_share) if within_ms is not None and was_fast else 1
-
-        helpers = min(len(items), self._at_a_time) - 1
-        others = [self._threads.submit(work) for _ in range(helpers)]
-        work()
-        for other in others:
-            other.result()
-        return results
+        within_s = None if within_ms is None else within_ms / 1000
+        return self._workers.run(items, lambda share: self._run_share(share, deadline), within_s)
 
     def _run_share(self, items: Sequence[Item], deadline: float) -> Sequence[Result]:
         """Run items that one thread has taken: commands for one server over one connection."""
@@ -347,12 +312,6 @@ class Proxy:
         except PyMongoError as error:
             return _failure("the function could not stage a large reply", error, "yes")
         return ReplyResult(Body(b"", body.encoding, identifier, parts))
-
-
-def _max_share(memory_mb: int, at_a_time: int) -> int:
-    """Return how many commands each thread may send together: their replies arrive together."""
-    fit = (memory_mb - _MEMORY_MB_AT_REST) // (at_a_time * _MEMORY_MB_WAITING)
-    return max(1, min(fit, _MAX_SHARE))
 
 
 def _failed(item: Item, error: Exception, timeout_s: float) -> Result:
