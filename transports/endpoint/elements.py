@@ -44,7 +44,16 @@ _PREFIXED_SIZES = {
     0x0E: 4,  # symbol
     0x0F: 0,  # code with scope
 }
+# Both tables in one, by the byte that is the type: what to add to a value's start, below zero for
+# what to take from its length, None for what is neither.
+_STEPS: list[int | None] = [None] * 256
+for _kind, _size in _FIXED_SIZES.items():
+    _STEPS[_kind] = _size
+for _kind, _size in _PREFIXED_SIZES.items():
+    _STEPS[_kind] = -1 - _size
 _INT32 = struct.Struct("<i")
+_int32_at = _INT32.unpack_from
+_new = tuple.__new__  # a NamedTuple's own takes its arguments one by one
 _INT64 = struct.Struct("<q")
 _UINT64 = struct.Struct("<Q")
 _FLOAT = struct.Struct("<d")
@@ -89,18 +98,28 @@ def elements(data: bytes, start: int = 0) -> Iterator[Element]:
     """
     end = document_end(data, start) - 1
     position = start + 4
+    find = data.find
     for _ in range(MAX_ELEMENTS):
         if position == end:
             return
         kind = data[position]
-        name_end = data.find(0, position + 1, end)
+        name_end = find(0, position + 1, end)
         if name_end < 0:
             raise MalformedDocument("an element's name does not end")
         value = name_end + 1
-        following = _value_end(data, kind, value, end)
+        step = _STEPS[kind]
+        if step is None or value + 4 > end:
+            following = _value_end(data, kind, value, end)
+        elif step >= 0:
+            following = value + step
+        else:
+            length = _int32_at(data, value)[0]
+            following = value + length - 1 - step
+            if length < 0 or following < value + 5:  # shorter than the shortest of these values
+                raise MalformedDocument(f"a value's length is {length}")
         if following > end:
             raise MalformedDocument(f"a value of type {kind:#04x} leads out of its document")
-        yield Element(data[position + 1 : name_end], kind, value, following)
+        yield _new(Element, (data[position + 1 : name_end], kind, value, following))
         position = following
     raise MalformedDocument(f"a document has more than {MAX_ELEMENTS} elements")
 

@@ -17,7 +17,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from inspect import isawaitable
 from typing import Any, Self
 from urllib.parse import quote
@@ -42,7 +42,6 @@ except ImportError as error:
 
 _SERVICE = "lambda"
 _LOCAL_REGION = "us-east-1"
-_USER_AGENT = f"odm-transports/{version('odm-transports')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class Connections:
             self._service.origin,
             connect_timeout_s=self._options.connect_timeout_s,
             max_body_bytes=MAX_PAYLOAD_BYTES,
-            user_agent=_USER_AGENT,
+            user_agent=_user_agent(),
         )
         return self
 
@@ -162,6 +161,14 @@ async def _resolve(options: LambdaOptions) -> _Service:
         signer=Signer(url, region, _SERVICE),
         credentials=credentials,
     )
+
+
+def _user_agent() -> str:
+    """Return how the service's logs know the caller."""
+    try:
+        return f"odm-transports/{version('odm-transports')}"
+    except PackageNotFoundError:  # a bundle without the distribution's metadata
+        return "odm-transports"
 
 
 async def _signed(service: _Service, payload: bytes) -> Mapping[str, str]:

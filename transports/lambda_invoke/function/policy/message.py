@@ -67,6 +67,7 @@ _PREFIXED_SIZES = {
     0x0F: 0,  # code with scope
 }
 _REGULAR_EXPRESSION = 0x0B
+_new = tuple.__new__  # a NamedTuple's own takes its arguments one by one
 _length_at = struct.Struct("<i").unpack_from
 _INT32 = struct.Struct("<i")
 _INT64 = struct.Struct("<q")
@@ -212,7 +213,7 @@ def elements(
                 name = bytes(name)
             if next(looks, _NONE_LEFT):
                 look(looks)
-            yield Element(name, kind, value, following)
+            yield _new(Element, (name, kind, value, following))
             position = following
     except (ValueError, KeyError, struct.error):  # no end of a string, an unknown type, cut off
         raise Violation("takes no malformed BSON") from None
