@@ -22,21 +22,20 @@ def checked_count(name: str, value: Any, *, least: int = 0) -> None:
         TypeError: it is no whole number.
         ValueError: it is below *least*.
     """
-    if not isinstance(value, int) or isinstance(value, bool):
+    if type(value) is not int and (not isinstance(value, int) or isinstance(value, bool)):
         raise TypeError(f"{name} is a whole number: write for example {name}=20, not {value!r}")
     if value < least:
         raise ValueError(f"{name} has to count from {least}, not from {value}")
 
 
-def checked_filters(filters: Iterable[Any]) -> tuple[Any, ...]:
+def checked_filters(filters: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the filters of a call.
 
     Raises:
         TypeError: one is no mapping.
     """
-    filters = tuple(filters)
     for given in filters:
-        if not isinstance(given, Mapping):
+        if type(given) is not dict and not isinstance(given, Mapping):
             raise TypeError(
                 f"{given!r} is no filter: write {{'field': value}} or Page.field == value"
             )

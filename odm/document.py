@@ -21,9 +21,9 @@ from odm.bulk_writer import BulkWriter
 from odm.dumping import content
 from odm.fields import Link
 from odm.initialise import initialise
-from odm.metaclass import ModelMeta, is_initialised
+from odm.metaclass import Epoch, ModelMeta, is_initialised
 from odm.operations import ConnectionModel, of_class_and_document, of_document, operations
-from odm.reading import filler
+from odm.reading import Fill, filler
 from odm.writing import new_content
 
 _pydantics_init = BaseModel.__init__
@@ -50,6 +50,14 @@ async def _save(document: Any, *, session: Any, skip_actions: Any = None) -> Any
     await updating.update(document, changes, {"session": session, "upsert": True})
     document._save_state()  # update() does, and save() once more: so the previous state is
     return document
+
+
+def _fill_of(cls: Any) -> Fill | None:
+    above: Any = super(beanie.Document, cls).__init__
+    fill = filler(cls) if above is _pydantics_init and is_initialised(cls) else None
+    # Past the metaclass: it is no change of the class.
+    type.__setattr__(cls, "__odm_fill__", (cls, Epoch.current, fill))
+    return fill
 
 
 @operations(
@@ -83,21 +91,23 @@ class Document(ConnectionModel, beanie.Document, metaclass=ModelMeta):
     __odm_base__: ClassVar[bool] = True
     __odm_plain__: ClassVar[Any] = None
     """What `odm.plain` knows of the class."""
+    __odm_fill__: ClassVar[tuple[Any, Any, Fill | None]] = (None, None, None)
+    """A class, an epoch, and what `odm.reading` makes its new documents with in it, if anything."""
 
     _odm_home: Home = PrivateAttr(default_factory=current_home)
 
     if not TYPE_CHECKING:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            # Past beanie.Document.__init__, which asks for the collection.
-            above = super(beanie.Document, self).__init__
             cls = type(self)
-            if above.__func__ is _pydantics_init and not args and is_initialised(cls):
-                fill = filler(cls)
-                if fill is not None:
-                    fill(self, kwargs)
-                    return
-            above(*args, **kwargs)
+            model, epoch, fill = cls.__odm_fill__
+            if model is not cls or epoch is not Epoch.current:
+                fill = _fill_of(cls)
+            if fill is not None and not args:
+                fill(self, kwargs)
+            else:
+                # Past beanie.Document.__init__, which asks for the collection.
+                super(beanie.Document, self).__init__(*args, **kwargs)
 
         # So marked, pydantic-core builds a loaded document without calling it.
         __init__.__pydantic_base_init__ = True

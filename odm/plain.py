@@ -131,11 +131,14 @@ class Plain:
     def query(self, binder: Any, filters: tuple[Any, ...], order: list[Any]) -> FindMany[Any]:
         """Return a query on a connection. For a class that `lists`."""
         query = FindMany.__new__(FindMany)
-        attributes = query.__dict__
-        attributes.update(self._query or {})
-        attributes["_binder"], attributes["known"] = binder, self
-        attributes["find_expressions"], attributes["sort_expressions"] = list(filters), order
-        attributes["pymongo_kwargs"] = {}
+        query.__dict__ = {
+            **(self._query or {}),
+            "_binder": binder,
+            "known": self,
+            "find_expressions": list(filters),
+            "sort_expressions": order,
+            "pymongo_kwargs": {},
+        }
         return query
 
     def new_content(self, document: Any) -> dict[str, Any]:

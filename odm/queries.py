@@ -285,29 +285,29 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
 
     async def to_list(self, length: int | None = None) -> list[_T]:
         """Return the documents, *length* of them at most."""
-        known, model, binder = self.known, self.document_model, self._binder
-        if self.fetch_links or (known is None and model.get_settings().use_cache):
+        model, binder, limit = self.document_model, self._binder, self.limit_number
+        if self.fetch_links or (self.known is None and model.get_settings().use_cache):
             with entered(self._connection_scope()):
                 return await super().to_list(length)
+        scope: Scope | None
         if binder is not None:
-            collection = binder.collection(model)
+            collection, scope = binder.collection(model), binder.scope
         else:
             collection = model.get_pymongo_collection()
-        limit = self.limit_number
-        cursor = None
-        if length is None and _long_lists.expected(model, limit):
-            cursor = self._raw_cursor(collection)
+            scope = self._connection_scope() or current_scope()
         read: ReadAll = self._list_reader()
-        if cursor is not None:
-            found = await cursor.to_list()
-            read = partial(read_encoded, read, options=collection.codec_options)
+        if 0 < limit <= _PAGE or length is not None:
+            found = await self._found(collection.find).to_list(length)
+            return cast("list[_T]", in_scope(scope, read, found))
+        cursor = self._raw_cursor(collection) if _long_lists.expected(model, limit) else None
+        if cursor is None:
+            cursor = self._found(collection.find, batch_size=self._list_batch())
         else:
-            batch_size = self._list_batch() if length is None else 0
-            found = await self._cursor(collection, batch_size).to_list(length)
-        documents = in_scope(self._connection_scope() or current_scope(), read, found)
-        if length is None and not limit:
+            read = partial(read_encoded, read, options=collection.codec_options)
+        documents: list[_T] = in_scope(scope, read, await cursor.to_list())
+        if not limit:
             _long_lists.learn(model, len(documents))
-        return cast("list[_T]", documents)
+        return documents
 
     def _list_batch(self) -> int:
         """Return the size of the batches of a list: one for all of it, if that is not too many."""
@@ -351,12 +351,7 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
         """Return the driver's cursor; with links to fetch its first batch is there."""
         if self.fetch_links:
             return await super().get_cursor()
-        return self._cursor(self.document_model.get_pymongo_collection())
-
-    def _cursor(self, collection: Any, batch_size: int = 0) -> Any:
-        if batch_size and not self.pymongo_kwargs:
-            return self._found(collection.find, batch_size=batch_size)
-        return self._found(collection.find)
+        return self._found(self.document_model.get_pymongo_collection().find)
 
     def _raw_cursor(self, collection: Any) -> Any:
         """Return a cursor whose batches come as BSON; None: only decoded ones are to be had."""
@@ -375,8 +370,7 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
             skip=self.skip_number,
             limit=self.limit_number,
             session=self.session,
-            **options,
-            **self.pymongo_kwargs,
+            **(self.pymongo_kwargs or options),
         )
 
     def sort(self, *args: Sort | None) -> FindMany[_T]:

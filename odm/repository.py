@@ -50,7 +50,7 @@ from odm.paging import KeysetPage, Page
 from odm.plain import plain
 from odm.queries import FindMany
 from odm.reading import list_reader, reader
-from odm.repository_base import Filter, RepositoryBase, id_of, is_model
+from odm.repository_base import Filter, RepositoryBase, id_of
 from odm.sorting import Sort, sort_order
 from odm.watching import Watch
 
@@ -161,9 +161,11 @@ class Repository(RepositoryBase[_T]):
         else:
             query = self._find(filters, sort=sort)
         if skip is not None:
-            query.skip(skip)
+            checked_count("skip", skip)
+            query.skip_number = skip
         if limit is not None:
-            query.limit(limit)
+            checked_count("limit", limit)
+            query.limit_number = limit
         return query if into is None else query.project(into)
 
     async def first(
@@ -404,45 +406,44 @@ class Repository(RepositoryBase[_T]):
         """
         expression = writing.checked_changes(changes)
         id = self._id_of(document_or_id)
-        if is_model(document_or_id):
-            await self._update_document(cast("_T", document_or_id), id, expression)
-            return cast("_T", document_or_id)
         found: Any
-        known, connection = plain(self._model), self._connection
-        if known.finds:
-            if known.settings.use_revision:
-                expression = writing.with_new_revision(expression)
-            found = await connection.collection(self._model).find_one_and_update(
-                {"_id": encoded_id(id)},
-                encoded(expression),
-                return_document=ReturnDocument.AFTER,
-            )
-            if found is not None:
-                return cast("_T", in_scope(connection.scope, known.read, found))
+        if self._is_document(document_or_id):
+            known = plain(type(document_or_id))
+            if known.updates:
+                changes = encoded(expression)
+                there = await self._write(known, document_or_id, id, changes, upsert=False)
+            else:
+                there = await self._update_document(document_or_id, expression)
+            found = document_or_id if there else None
         else:
-            with self._scope():
-                arguments: list[Any] = [expression]
-                if self._model.get_settings().use_revision:
-                    arguments.append(_revision())
-                query: Any = self._model.find_one({"_id": id}, with_children=True)
-                found = await query.update(*arguments, response_type=UpdateResponse.NEW_DOCUMENT)
+            found = await self._update_by_id(id, expression)
         if found is None:
             raise DocumentNotFound(self._model.__name__, id)
         return cast("_T", found)
 
-    async def _update_document(self, document: _T, id: Any, changes: Mapping[str, Any]) -> None:
-        known = plain(type(document))
-        if known.updates:
-            there = await self._write(known, document, id, encoded(changes), upsert=False)
-        else:
-            with self._document_scope(document):
-                try:
-                    await document.update(changes)
-                    there = True
-                except beanie.exceptions.DocumentNotFound:
-                    there = False
-        if not there:
-            raise DocumentNotFound(self._model.__name__, id)
+    async def _update_document(self, document: _T, changes: Mapping[str, Any]) -> bool:
+        with self._document_scope(document):
+            try:
+                await document.update(changes)
+            except beanie.exceptions.DocumentNotFound:
+                return False
+        return True
+
+    async def _update_by_id(self, id: Any, changes: dict[str, Any]) -> Any:
+        known, connection = plain(self._model), self._connection
+        if known.finds:
+            if known.settings.use_revision:
+                changes = writing.with_new_revision(changes)
+            found = await connection.collection(self._model).find_one_and_update(
+                {"_id": encoded_id(id)}, encoded(changes), return_document=ReturnDocument.AFTER
+            )
+            return None if found is None else in_scope(connection.scope, known.read, found)
+        with self._scope():
+            arguments: list[Any] = [changes]
+            if known.settings.use_revision:
+                arguments.append(_revision())
+            query: Any = self._model.find_one({"_id": id}, with_children=True)
+            return await query.update(*arguments, response_type=UpdateResponse.NEW_DOCUMENT)
 
     async def update_many(self, *filters: Filter, changes: Mapping[str, Any]) -> int:
         """Change all documents that match and return how many were modified.
@@ -465,9 +466,9 @@ class Repository(RepositoryBase[_T]):
         """
         id = self._id_of(document_or_id)
         soft = issubclass(self._model, beanie.DocumentWithSoftDelete)
-        if soft and not is_model(document_or_id):
+        if soft and not self._is_document(document_or_id):
             document_or_id = await self.get(id)
-        if is_model(document_or_id):
+        if self._is_document(document_or_id):
             with self._document_scope(cast("_T", document_or_id)):
                 result = await document_or_id.delete()
         elif plain(self._model).finds:

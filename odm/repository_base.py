@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, cast
 
 import beanie
@@ -18,7 +18,7 @@ from odm.operations import document_scope
 from odm.plain import Plain, plain
 from odm.queries import FindMany
 from odm.sorting import sort_order
-from odm.updating import take_over
+from odm.updating import take_over_plainly
 
 if TYPE_CHECKING:
     from odm.connection import Connection
@@ -30,12 +30,6 @@ Filter: TypeAlias = Mapping[Any, Any] | bool
 
 
 _attribute: Any = object.__getattribute__  # past that of lazy_model, which is written in Python
-
-
-def is_model(value: Any) -> bool:
-    """Whether a document or another model is given, and no id."""
-    # An id is seldom asked: pydantic's classes answer in Python.
-    return type(value) not in SCALARS and isinstance(value, BaseModel)
 
 
 def id_of(document: Any) -> Any:
@@ -124,9 +118,17 @@ class RepositoryBase(Generic[_T]):
                 else f"expected a {self._model.__name__}, got {document!r}"
             )
 
-    def _id_of(self, document_or_id: Any) -> Any:
-        if is_model(document_or_id):
+    def _is_document(self, document_or_id: Any) -> bool:
+        kind = type(document_or_id)
+        if kind is not self._model:
+            # An id is hardly ever asked: pydantic's classes answer in Python.
+            if kind in SCALARS or not isinstance(document_or_id, BaseModel):
+                return False
             self._check(document_or_id)
+        return True
+
+    def _id_of(self, document_or_id: Any) -> Any:
+        if self._is_document(document_or_id):
             document_or_id = id_of(document_or_id)
             if document_or_id is None:
                 raise ValueError(f"this {self._model.__name__} has no id: add it first")
@@ -140,16 +142,17 @@ class RepositoryBase(Generic[_T]):
                 f" if that is meant, write {method}({all_of_them})"
             )
 
-    def _find(self, filters: Iterable[Filter], *, sort: Any = None, **options: Any) -> FindMany[_T]:
+    def _find(self, filters: tuple[Filter, ...], sort: Any = None, **options: Any) -> FindMany[_T]:
         order = [] if sort is None else sort_order(sort, id_alias=True)
-        connection, known = self._connection, plain(self._model)
-        connection.binding(self._model)
+        connection, model = self._connection, self._model
+        connection.binding(model)
         given = checked_filters(filters)
+        known = plain(model)
         if known.lists and not options:
             return known.query(connection, given, order)
         with entered(connection.scope):
             sorting: Any = order or None
-            found: Any = self._model.find_many(*given, sort=sorting, **options)
+            found: Any = model.find_many(*given, sort=sorting, **options)
             return cast("FindMany[_T]", found)
 
     async def _insert(self, known: Plain, document: _T) -> None:
@@ -176,7 +179,7 @@ class RepositoryBase(Generic[_T]):
         )
         if found is None:
             return False
-        take_over(document, in_scope(connection.scope, known.read, found))
+        take_over_plainly(document, in_scope(connection.scope, known.read, found))
         _attribute(document, "__pydantic_private__")["_odm_home"] = connection.home
         return True
 

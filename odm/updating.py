@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import beanie
@@ -28,7 +29,6 @@ _pydantics_setattr: Any = BaseModel.__setattr__
 _beanies_find_one = beanie.Document.find_one.__func__  # type: ignore[attr-defined]  # a bound method
 _attributes: Any = object.__getattribute__
 _LINKS = (beanie.Link, beanie.BackLink)
-_setting: weakref.WeakKeyDictionary[type, tuple[Any, bool]] = weakref.WeakKeyDictionary()
 _plain: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
 
@@ -92,7 +92,15 @@ async def update(document: Any, changes: Mapping[str, Any], options: dict[str, A
 def take_over(document: Any, found: Any) -> None:
     """Do what Beanie's ``merge_models`` does: nested models stay the objects that they are."""
     model = type(document)
-    if type(found) is not model or not sets_plainly(model) or found.__pydantic_extra__:
+    if type(found) is model and sets_plainly(model):
+        take_over_plainly(document, found)
+    else:
+        merge_models(document, found)
+
+
+def take_over_plainly(document: Any, found: Any) -> None:
+    """Do the same with what is found of the same class, one that `sets_plainly`."""
+    if _attributes(found, "__pydantic_extra__"):
         merge_models(document, found)
         return
     values: dict[str, Any] = _attributes(document, "__dict__")
@@ -111,28 +119,37 @@ def take_over(document: Any, found: Any) -> None:
 
 def _stays(held: Any, value: Any) -> bool:
     """Whether what is held is kept, and brought up to date with *value* if that is a model."""
-    if isinstance(value, list):
+    kind = type(value)
+    if kind is list:
         return not SCALARS.issuperset(map(type, value)) and any(
             isinstance(item, _LINKS) for item in value
         )
+    if kind is type(held) and sets_plainly(kind):
+        take_over_plainly(held, value)
+        return True
     if isinstance(value, BaseModel):
         if isinstance(held, BaseModel) and not held.model_config.get("frozen"):
             take_over(held, value)
             return True
         return False
+    if isinstance(value, list):
+        return any(isinstance(item, _LINKS) for item in value)
     return isinstance(value, _LINKS)
 
 
-def sets_plainly(model: Any) -> bool:
-    """Whether to set a field of a model is to set it, and no more."""
-    known = _setting.get(model)
-    if known is None or known[0] is not model.__pydantic_validator__:
-        config = model.model_config
-        plainly = (
-            model.__setattr__ is _pydantics_setattr
-            and not config.get("frozen")
-            and not config.get("validate_assignment")
-            and not any(field.frozen for field in model.model_fields.values())
-        )
-        known = _setting[model] = (model.__pydantic_validator__, plainly)
-    return known[1]
+def sets_plainly(kind: Any) -> bool:
+    """Whether a class is a model, and to set a field of it is to set it, and no more."""
+    return _sets_plainly(kind, getattr(kind, "__pydantic_validator__", None))
+
+
+@lru_cache(maxsize=1024)
+def _sets_plainly(model: Any, validator: object) -> bool:
+    if not issubclass(model, BaseModel):
+        return False
+    config = model.model_config
+    return (
+        model.__setattr__ is _pydantics_setattr
+        and not config.get("frozen")
+        and not config.get("validate_assignment")
+        and not any(field.frozen for field in model.model_fields.values())
+    )

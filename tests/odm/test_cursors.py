@@ -170,3 +170,14 @@ async def test_a_list_that_is_cut_is_not_fetched_whole(listening: Open) -> None:
     commands.events.clear()
     assert len(await db.repository(Number).find().to_list(7)) == 7
     assert "batchSize" not in commands.events[0].command
+
+
+async def test_a_query_that_is_older_than_the_connection_is_of_the_one_it_runs_on(
+    opened: Open,
+) -> None:
+    query = Number.find_all()
+    db = await opened(Number)
+    await db.repository(Number).add(Number(n=1))
+    with db.bind():
+        (found,) = await query.to_list()
+    assert found._odm_home.binder(Number) is db
