@@ -2,8 +2,9 @@
 
     python -m benchmarks.typed_reads [--rounds 25] [--cpu] [--only TEXT] [--json FILE] [--memory]
 
-Each round runs every contender of a case once, in turn, so that whatever else the machine does
-falls on all; the table shows medians, the spread between the quartiles, and ratios. *floor* is what
+Each round runs every contender of a case once, in another order, so that whatever else the machine
+does falls on all; the table shows medians, the spread between the quartiles, and the same of the
+rounds' ratios. *floor* is what
 one would write without any of this: a client of the driver's own, one call of it, pydantic's
 ``model_validate`` of what it returns, and for writes a plain model, made and dumped by pydantic.
 ``--cpu`` counts what this process has computed instead of the time that went by: for a machine
@@ -18,6 +19,7 @@ import argparse
 import asyncio
 import gc
 import json
+import random
 import resource
 import statistics
 import subprocess
@@ -105,6 +107,8 @@ def _content(n: int) -> dict[str, Any]:
     }
 
 
+_RATIOS = (("odm", "floor"), ("beanie", "odm"))
+
 Run = Callable[[], Awaitable[object]]
 Clock = Callable[[], float]
 
@@ -168,15 +172,7 @@ def _lists(
                 "odm": lambda: _drain(repository.stream()),
             },
         ),
-        Case(
-            "list of 1,000",
-            5,
-            {
-                "driver": lambda: collection.find(limit=1000).to_list(),
-                "beanie": lambda: BeanieArticle.find(limit=1000).to_list(),
-                "odm": lambda: repository.find(limit=1000).to_list(),
-            },
-        ),
+        *(_list(collection, repository, length) for length in (1000, 100, 20)),
         Case(
             "two fields of 10,000, a plain model",
             1,
@@ -187,6 +183,24 @@ def _lists(
             },
         ),
     ]
+
+
+def _list(collection: Any, repository: Repository[Article], length: int) -> Case:
+    validate = PlainArticle.model_validate
+
+    async def driver_and_validation() -> Any:
+        return [validate(raw) for raw in await collection.find(limit=length).to_list()]
+
+    return Case(
+        f"list of {length:,}",
+        5000 // (100 + length),
+        {
+            "driver": lambda: collection.find(limit=length).to_list(),
+            "floor": driver_and_validation,
+            "beanie": lambda: BeanieArticle.find(limit=length).to_list(),
+            "odm": lambda: repository.find(limit=length).to_list(),
+        },
+    )
 
 
 def _points(
@@ -300,17 +314,25 @@ async def _sample(case: Case, run: Run, clock: Clock) -> float:
 
 async def _measured(case: Case, rounds: int, clock: Clock) -> dict[str, Any]:
     samples: dict[str, list[float]] = {who: [] for who in case.contenders}
+    turns = list(case.contenders.items())
     for turn in range(rounds + 1):
-        for who, run in case.contenders.items():
+        random.shuffle(turns)
+        for who, run in turns:
             taken = await _sample(case, run, clock)
             if turn:  # the first is the warm-up
                 samples[who].append(taken)
-    return {"case": case.name, **{who: _summary(taken) for who, taken in samples.items()}}
+    row: dict[str, Any] = {"case": case.name}
+    row |= {who: _summary(taken, "_ms") for who, taken in samples.items()}
+    for one, other in _RATIOS:
+        if one in samples and other in samples:
+            pairs = zip(samples[one], samples[other], strict=True)
+            row[f"{one} : {other}"] = _summary([taken / than for taken, than in pairs])
+    return row
 
 
-def _summary(samples: list[float]) -> dict[str, float]:
+def _summary(samples: list[float], unit: str = "") -> dict[str, float]:
     low, median, high = statistics.quantiles(samples, n=4)
-    return {"median_ms": median, "low_ms": low, "high_ms": high}
+    return {f"median{unit}": median, f"low{unit}": low, f"high{unit}": high}
 
 
 async def _measure(rounds: int, clock: Clock, only: str) -> list[dict[str, Any]]:
@@ -345,25 +367,20 @@ def _drivers_own(client: Any) -> AsyncMongoClient[Any]:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    columns = ("driver", "floor", "beanie", "odm")
-    print(f"{'milliseconds, median (quartiles)':36}", *(f"{who:>24}" for who in columns), end="")
-    print(f"{'odm : floor':>13}{'beanie : odm':>14}")
+    times = ("driver", "floor", "beanie", "odm")
+    ratios = [f"{one} : {other}" for one, other in _RATIOS]
+    print(f"{'milliseconds, median (quartiles)':36}", *(f"{name:>24}" for name in times), end="")
+    print(*(f"{name:>20}" for name in ratios))
     for row in rows:
-        cells = [
-            f"{row[who]['median_ms']:.3f} ({row[who]['low_ms']:.3f}–{row[who]['high_ms']:.3f})"
-            if who in row
-            else ""
-            for who in columns
-        ]
-        ratios = [_ratio(row, "odm", "floor"), _ratio(row, "beanie", "odm")]
-        print(f"{row['case']:36}", *(f"{cell:>24}" for cell in cells), end="")
-        print(f"{ratios[0]:>13}{ratios[1]:>14}")
+        print(f"{row['case']:36}", *(f"{_cell(row, name, '_ms', 3):>24}" for name in times), end="")
+        print(*(f"{_cell(row, name, '', 2):>20}" for name in ratios))
 
 
-def _ratio(row: dict[str, Any], one: str, other: str) -> str:
-    if one not in row or other not in row:
+def _cell(row: dict[str, Any], name: str, unit: str, digits: int) -> str:
+    if name not in row:
         return ""
-    return f"{row[one]['median_ms'] / row[other]['median_ms']:.2f}"
+    median, low, high = (f"{row[name][of + unit]:.{digits}f}" for of in ("median", "low", "high"))
+    return f"{median} ({low}–{high})"
 
 
 async def _stream(documents: int) -> None:

@@ -61,7 +61,12 @@ async def _url(place: str) -> AsyncIterator[str]:
             yield f"embedded:///{_DATABASE}"
             return
         order = Order(
-            mongodb_uri=uri, database=_DATABASE, concurrency=4, cold_starts=0, scenarios=1
+            mongodb_uri=uri,
+            database=_DATABASE,
+            tls=False,
+            concurrency=4,
+            cold_starts=0,
+            scenarios=1,
         )
         async with local_lambda(order) as service:
             yield proxy_function.url(service.endpoint_url, _DATABASE)

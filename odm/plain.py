@@ -9,7 +9,6 @@ This module knows neither connections nor repositories.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from beanie import PydanticObjectId
@@ -116,7 +115,7 @@ class Plain:
             self._ask_for_fields()
         return self.read(raw)
 
-    def _read_whole_page(self, found: Sequence[Any]) -> list[Any]:
+    def _read_whole_page(self, found: list[Any]) -> list[Any]:
         # Not each of them is looked through: pages are read again and again.
         if self._names is not None and (
             max(map(len, found), default=0) > len(self._names)

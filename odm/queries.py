@@ -148,8 +148,8 @@ class DocumentsQuery(ConnectionQuery):
                 stream = RawStream(await self.get_cursor(), self.pymongo_kwargs)
             self._stream, self._read = stream, self._reader()
         raw = stream.ready.popleft() if stream.ready else await self._fetched(stream)
-        with entered(self._connection_scope()):
-            return self._read(raw)
+        scope = self._connection_scope()
+        return self._read(raw) if scope is None else in_scope(scope, self._read, raw)
 
     async def _fetched(self, stream: RawStream) -> Any:
         with entered(self._connection_scope()):
@@ -165,7 +165,7 @@ class DocumentsQuery(ConnectionQuery):
             cursor = await self.get_cursor()
             found = await cursor.to_list(length)
             self._set_cache(found)
-        return self._list_reader()(found)
+        return self._list_reader()(list(found))  # what is found may be kept in the cache
 
     def _reader(self) -> Read:
         model = self.get_projection_model()
@@ -173,7 +173,7 @@ class DocumentsQuery(ConnectionQuery):
 
     def _list_reader(self) -> ReadAll:
         model = self.get_projection_model()
-        return list if model is None else list_reader(model, lazy=self.lazy_parse)
+        return _as_it_is if model is None else list_reader(model, lazy=self.lazy_parse)
 
 
 def _as_it_is(raw: Any) -> Any:
@@ -363,8 +363,9 @@ class FindMany(DocumentsQuery, find.FindMany[_T]):
             return None
 
     def _found(self, find: Callable[..., Any], **options: Any) -> Any:
+        is_usual = self.known is not None
         return find(
-            filter=self.get_filter_query(),
+            filter=encoded_filter(self.find_expressions) if is_usual else self.get_filter_query(),
             sort=self.sort_expressions,
             projection=self._fields(),
             skip=self.skip_number,

@@ -39,7 +39,7 @@ from odm.arguments import (
     checked_projection,
     checked_token,
 )
-from odm.binding import entered, in_scope
+from odm.binding import in_scope
 from odm.bulk import Bulk
 from odm.collecting import collector_paused
 from odm.cursors import RawStream
@@ -231,13 +231,9 @@ class Repository(RepositoryBase[_T]):
         read, scope = reader(self._model), self._connection.scope
         try:
             async for raw in stream:
-                with entered(scope):
-                    document = cast("_T", read(raw))
-                yield document
+                yield in_scope(scope, read, raw)
                 while stream.ready:
-                    with entered(scope):
-                        document = cast("_T", read(stream.ready.popleft()))
-                    yield document
+                    yield in_scope(scope, read, stream.ready.popleft())
         finally:
             await stream.aclose()
 
