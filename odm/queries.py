@@ -148,8 +148,8 @@ class DocumentsQuery(ConnectionQuery):
                 stream = RawStream(await self.get_cursor(), self.pymongo_kwargs)
             self._stream, self._read = stream, self._reader()
         raw = stream.ready.popleft() if stream.ready else await self._fetched(stream)
-        scope = self._connection_scope()
-        return self._read(raw) if scope is None else in_scope(scope, self._read, raw)
+        binder = self._binder
+        return self._read(raw) if binder is None else in_scope(binder.scope, self._read, raw)
 
     async def _fetched(self, stream: RawStream) -> Any:
         with entered(self._connection_scope()):

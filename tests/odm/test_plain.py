@@ -128,6 +128,36 @@ async def test_whole_documents_are_asked_for_until_one_has_more(listening: Open)
     assert [set(event.command["projection"]) for event in commands.events] == [fields] * 3
 
 
+@pytest.mark.parametrize("place", [0, 1])
+async def test_one_document_of_a_page_that_has_more_is_noticed(listening: Open, place: int) -> None:
+    class Page(Document):
+        title: str = "T"
+
+    db, commands = await listening(Page)
+    pages = db.repository(Page)
+    contents = [{"_id": n, "title": "T", "revision_id": None} for n in range(2)]
+    contents[place]["body"] = "a" * 1000
+    contents = [{**content, "_id": f"{content['_id']:024x}"} for content in contents]
+    await pages.collection.insert_many(contents)
+    commands.events.clear()
+    for _ in range(2):
+        assert [page.title for page in await pages.find(sort="_id", limit=100).to_list()] == [
+            "T"
+        ] * 2
+    assert ["projection" in event.command for event in commands.events] == [False, True]
+
+
+async def test_a_setting_that_is_switched_begins_it_again(opened: Open) -> None:
+    class Page(Document):
+        title: str = "T"
+
+    pages = (await opened(Page)).repository(Page)
+    page = await pages.add(Page())
+    assert (await pages.update(page, {"$set": {"title": "A"}})).revision_id is None
+    Page.get_settings().use_revision = True
+    assert (await pages.update(page.id, {"$set": {"title": "B"}})).revision_id is not None
+
+
 async def test_lists_and_costly_bytes_are_projected_from_the_start(listening: Open) -> None:
     class Page(Document):
         title: str = "T"
@@ -137,7 +167,7 @@ async def test_lists_and_costly_bytes_are_projected_from_the_start(listening: Op
     page = await pages.add(Page())
     commands.events.clear()
     await pages.find({}).to_list()
-    await pages.find({}, limit=1000).to_list()
+    await pages.find({}, limit=101).to_list()
     db.spares_bytes = True
     await pages.get(page.id)
     await pages.find({}, limit=10).to_list()
