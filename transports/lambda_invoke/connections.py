@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from inspect import isawaitable
+from types import CoroutineType
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -177,7 +177,7 @@ async def _signed(service: _Service, payload: bytes) -> Mapping[str, str]:
     if credentials is None:
         raise aws.NoCredentialsError
     frozen = credentials.get_frozen_credentials()
-    if isawaitable(frozen):  # all but the fixed ones of a local service
+    if isinstance(frozen, CoroutineType):  # all but the fixed ones of a local service
         frozen = await frozen
     headers = service.signer.headers(frozen, payload)
     if trace := invoke_header():

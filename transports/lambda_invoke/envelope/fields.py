@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import binascii
 import re
-from base64 import b64decode, b64encode
-from collections.abc import Mapping
 from typing import Any
 
 from transports.lambda_invoke.bodies import MAX_PARTS, Body, Encoding
@@ -61,7 +59,7 @@ def read_field(document: Any, name: str, kind: type[Any], where: str) -> Any:
     Raises:
         EnvelopeError: it is missing or of another kind; likewise all that follow.
     """
-    value = document.get(name) if isinstance(document, Mapping) else None
+    value = document.get(name) if isinstance(document, dict) else None
     # bool is an int in Python, but true is no number in JSON.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise EnvelopeError(f"{where}.{name} is missing or not a {kind.__name__}")
@@ -77,7 +75,7 @@ def read_text(document: Any, name: str, where: str) -> str:
 
 def read_number(document: Any, name: str, where: str) -> float:
     """Return a number from 0 to `MAX_INTEGER`."""
-    value = document.get(name) if isinstance(document, Mapping) else None
+    value = document.get(name) if isinstance(document, dict) else None
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise EnvelopeError(f"{where}.{name} is missing or not a number")
     if not 0 <= value <= MAX_INTEGER:  # nor is NaN
@@ -89,9 +87,14 @@ def read_bytes(document: Any, name: str, where: str) -> bytes:
     """Return the bytes of a text in base64."""
     text: str = read_field(document, name, str, where)
     try:
-        return b64decode(text, validate=True)
+        return binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise EnvelopeError(f"{where}.{name} is not base64: {error}") from None
+
+
+def to_base64(data: bytes) -> str:
+    """Return what `read_bytes` reads."""
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
 def read_identifier(document: Any, name: str, where: str) -> str:
@@ -117,7 +120,7 @@ def body_to_json(name: str, body: Body) -> dict[str, Any]:
     where: dict[str, Any] = (
         {"staged": body.staged, "parts": body.parts}
         if body.staged
-        else {name: b64encode(body.data).decode("ascii")}
+        else {name: to_base64(body.data)}
     )
     return {**where, "encoding": body.encoding} if body.encoding else where
 

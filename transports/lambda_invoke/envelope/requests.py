@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from transports.lambda_invoke.envelope.fields import (
     read_number,
     read_text,
     shown,
+    to_base64,
 )
 
 MAX_ITEMS = 1000
@@ -39,6 +39,7 @@ MIN_MESSAGE_BYTES = 10
 """An OP_MSG after its header: flags (4), kind of section (1), the empty document (5)."""
 
 # https://www.w3.org/TR/trace-context/#traceparent-header, version 00
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 _TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -119,7 +120,7 @@ def encode_request(items: Sequence[Item], *, within_ms: int | None = None) -> by
     document: dict[str, Any] = {"odm": VERSION, "items": [_item_to_json(item) for item in items]}
     if within_ms is not None:
         document["within_ms"] = within_ms
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    return _to_json(document).encode("ascii")
 
 
 def _item_to_json(item: Item) -> dict[str, Any]:
@@ -138,7 +139,7 @@ def _item_to_json(item: Item) -> dict[str, Any]:
                 "kind": "stage",
                 "id": identifier,
                 "part": part,
-                "data": b64encode(data).decode("ascii"),
+                "data": to_base64(data),
             }
         case FetchItem(identifier, part):
             return {"kind": "fetch", "id": identifier, "part": part}
@@ -150,7 +151,7 @@ def _item_to_json(item: Item) -> dict[str, Any]:
             return {
                 "kind": "cancel",
                 "server": server,
-                "lsid": b64encode(lsid).decode("ascii"),
+                "lsid": to_base64(lsid),
                 "started_ms": started_ms,
             }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from transports.lambda_invoke.envelope.fields import (
     read_number,
     read_text,
     shown,
+    to_base64,
 )
 
 MAX_MEMBERS = 100
@@ -127,8 +127,7 @@ def _result_to_json(result: Result) -> dict[str, Any]:
         case MembersResult(members):
             return {
                 "members": [
-                    {"address": address, "hello": b64encode(hello).decode("ascii")}
-                    for address, hello in members
+                    {"address": address, "hello": to_base64(hello)} for address, hello in members
                 ]
             }
         case FailureResult(code, code_name, message, ran):
