@@ -173,20 +173,31 @@ class Proxy2020Contender(Contender):
 
     What each application's process did not do again, reading the SDK's service model, is not done
     again here either: the clients are of one session. By TLS each has a handshake of its own, as
-    each had; a cheap one, in which no certificate is read or looked at.
+    each had, and trusts one certificate; reading all of the world's is a cost of Python's.
 
     Args:
         name: in tables.
         title: what it is.
         function: the function's name.
         endpoint: the local Lambda's.
+        ca_bundle: file of the certificate to trust, None without TLS.
         ceiling: invokes at a time; more would be throttled, and wait longer for their repetition.
     """
 
-    def __init__(self, name: str, title: str, function: str, endpoint: str, ceiling: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        function: str,
+        *,
+        endpoint: str,
+        ca_bundle: str | None,
+        ceiling: int,
+    ) -> None:
         super().__init__(name, title)
         self._function = function
         self._endpoint = endpoint
+        self._verify = ca_bundle or False
         self._session = _session()
         self._slots = asyncio.Semaphore(ceiling)
         self._invokes = 0
@@ -222,8 +233,7 @@ class Proxy2020Contender(Contender):
                 "lambda",
                 region_name="us-east-1",
                 endpoint_url=self._endpoint,
-                # Reading certificates for each client is a cost of Python's, not of the protocol.
-                verify=False,
+                verify=self._verify,
                 aws_access_key_id="local",
                 aws_secret_access_key="local",  # noqa: S106 - the local Lambda looks at none
             ) as client:

@@ -125,8 +125,14 @@ class Stage:
         from odm.cli.bench.invokers import Proxy2020Contender
 
         assert self.local is not None
-        endpoint, ceiling = self.local.endpoint_url, settings.ceiling
-        yield Proxy2020Contender("proxy-2020", "the protocol of 2020", function, endpoint, ceiling)
+        yield Proxy2020Contender(
+            "proxy-2020",
+            "the protocol of 2020",
+            function,
+            endpoint=self.local.endpoint_url,
+            ca_bundle=self.local.ca_bundle,
+            ceiling=settings.ceiling,
+        )
 
 
 def _entry(
