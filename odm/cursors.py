@@ -27,8 +27,8 @@ each list of some more would take two commands."""
 class LongLists:
     """Which lists are long: more than `LIST_BATCH` documents, or 100,000, or all there are.
 
-    These are fetched as BSON, lest the garbage collector go through them while they come. To all
-    others, that is a quarter of their time. Where nobody says how many it may be, it is taken to be
+    These are fetched as BSON, lest the garbage collector go through them while they come. Others
+    would take an eighth longer by that. Where nobody says how many it may be, it is taken to be
     as many as it was the last time.
     """
 
