@@ -128,11 +128,13 @@ class RepositoryBase(Generic[_T]):
         return True
 
     def _id_of(self, document_or_id: Any) -> Any:
-        if self._is_document(document_or_id):
-            document_or_id = id_of(document_or_id)
-            if document_or_id is None:
-                raise ValueError(f"this {self._model.__name__} has no id: add it first")
-        return plain(self._model).checked_id(document_or_id)
+        known = plain(self._model)
+        if not self._is_document(document_or_id):
+            return known.checked_id(document_or_id)
+        id = id_of(document_or_id)
+        if id is None:
+            raise ValueError(f"this {self._model.__name__} has no id: add it first")
+        return known.checked_id(id)
 
     def _require_filter(self, method: str, filters: tuple[Filter, ...], all_of_them: str) -> None:
         # Filters may come from a list that happens to be empty: everything must be asked for.

@@ -104,17 +104,12 @@ def take_over_plainly(document: Any, found: Any) -> None:
         merge_models(document, found)
         return
     values: dict[str, Any] = _attributes(document, "__dict__")
-    new: dict[str, Any] = _attributes(found, "__dict__")
+    changed: set[str] = _attributes(document, "__pydantic_fields_set__")
     # Most are neither models nor links; to ask pydantic's classes costs more than all else.
-    kept = [
-        name
-        for name, value in new.items()
-        if type(value) not in SCALARS and _stays(values.get(name), value)
-    ]
-    if kept:
-        new = {name: value for name, value in new.items() if name not in kept}
-    values.update(new)
-    _attributes(document, "__pydantic_fields_set__").update(new)
+    for name, value in _attributes(found, "__dict__").items():
+        if type(value) in SCALARS or not _stays(values.get(name), value):
+            values[name] = value
+            changed.add(name)
 
 
 def _stays(held: Any, value: Any) -> bool:

@@ -139,11 +139,18 @@ def checked_changes(changes: Any) -> dict[str, Any]:
             changes = changes.query
         if not isinstance(changes, Mapping):
             raise TypeError(f"changes are a mapping such as {{'$set': {{…}}}}, not {changes!r}")
-    if not changes or not all(str(operator).startswith("$") for operator in changes):
+    if not _are_operators(changes):
         raise ValueError(
             f"changes are update operators: write {{'$set': {{…}}}}, not {dict(changes)!r}"
         )
     return dict(changes)
+
+
+def _are_operators(changes: Mapping[str, Any]) -> bool:
+    for name in changes:
+        if not str(name).startswith("$"):
+            return False
+    return bool(changes)
 
 
 def not_written(error: BulkWriteError, count: int, *, ordered: bool) -> set[int]:
