@@ -8,12 +8,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from botocore import exceptions as aws
 
 from tests.transports.lambda_invoke import faulty_relay as faults
 from tests.transports.lambda_invoke.faulty_relay import FaultyRelay
-from transports.lambda_invoke import connections
-from transports.lambda_invoke.connections import Connections
 from transports.lambda_invoke.invoke_errors import InvokeError
 from transports.lambda_invoke.invoker import Invoker
 from transports.lambda_invoke.options import LambdaOptions
@@ -174,72 +171,6 @@ async def test_a_redirect_is_not_followed(service: FaultyRelay, status: int) -> 
     assert (error.kind, error.ran) == ("refused", "no")
     assert str(status) in error.message
     assert service.invokes.total() == 1
-
-
-async def test_a_request_is_signed_with_what_the_environment_says(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(LambdaOptions, "is_local", False)
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_SESSION_TOKEN": "session",
-        "HTTPS_PROXY": "http://proxy.example:3128",
-    }.items():
-        monkeypatch.setenv(name, value)
-    arn = "arn:aws:lambda:eu-central-1:123456789012:function:p"
-    resolved = await connections._resolve(
-        LambdaOptions(function=arn, qualifier="live", region="eu-central-1")
-    )
-    headers = await connections._signed(resolved, b"{}")
-
-    assert resolved.origin.url == (
-        "https://lambda.eu-central-1.amazonaws.com/2015-03-31/functions/"
-        "arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Afunction%3Ap/invocations?Qualifier=live"
-    )
-    assert resolved.origin.proxy == "http://proxy.example:3128"
-    assert resolved.origin.trust is not None
-    assert headers["X-Amz-Security-Token"] == "session"
-    assert "Credential=AKIDEXAMPLE/" in headers["Authorization"]
-    assert "/eu-central-1/lambda/aws4_request" in headers["Authorization"]
-    assert "AKIDEXAMPLE" not in repr(resolved)
-
-
-async def test_credentials_of_another_service_are_still_found(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Finding the endpoint reads little of AWS's data; a role that is assumed needs more of it."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name, raising=False)
-    token = tmp_path / "token"
-    token.write_text("a web identity's")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
-    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/caller")
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")  # as far as this test goes
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    resolved = await connections._resolve(LambdaOptions(function="p", region="eu-central-1"))
-    with pytest.raises(aws.ProxyConnectionError):
-        await connections._signed(resolved, b"{}")
-
-
-async def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading those of the world takes longer than an invoke."""
-    monkeypatch.setattr(LambdaOptions, "is_local", False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    connections._trusting.cache_clear()
-    for _ in range(2):
-        async with Connections(LambdaOptions(function="p", region="eu-central-1")):
-            pass
-    assert connections._trusting.cache_info()[:2] == (1, 1)
-
-
-async def test_a_proxy_may_be_named_without_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LambdaOptions, "is_local", False)
-    monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
-    resolved = await connections._resolve(LambdaOptions(function="p", region="eu-central-1"))
-    assert resolved.origin.proxy == "http://proxy.example:3128"
 
 
 async def test_a_key_of_two_lines_is_refused_before_anything_is_sent(
