@@ -206,6 +206,7 @@ async def _run(rounds: int) -> None:
             concurrency=1,
             cold_starts=0,
             scenarios=0,
+            tls=False,
         )
         async with local_lambda(order) as service, aiohttp.ClientSession() as session:
             url = f"{service.endpoint_url}/2015-03-31/functions/{proxy_function.NAME}/invocations"
