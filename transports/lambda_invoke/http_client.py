@@ -23,7 +23,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from transports.errors import MissingExtra
@@ -42,7 +42,7 @@ MAX_HEAD_BYTES = 2**18
 _PIECE_BYTES = 2**17
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Between the attempts to connect to a host's addresses; RFC 8305 recommends it.
-_NEXT_ADDRESS_S = 0.25
+_EAGER: dict[str, Any] = {"happy_eyeballs_delay": 0.25}
 
 
 class NotConnected(Exception):
@@ -136,6 +136,7 @@ class HttpClient:
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     async def post(self, headers: Mapping[str, str], body: bytes, sending: Sending) -> Response:
         """Post *body*, once, and return the response.
@@ -161,7 +162,8 @@ class HttpClient:
         return response
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections, and those that are being made as soon as they are there."""
+        self._is_closed = True
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
@@ -214,12 +216,16 @@ class HttpClient:
     async def _connect(self) -> _Connection:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                return await self._connected()
+                connection = await self._connected()
         except TimeoutError as error:
             reason = f"no connection within {self._connect_timeout_s:g} s"
             raise NotConnected(f"{self._host}:{self._port}: {reason}") from error
         except OSError as error:  # TLS's errors are some, too
             raise NotConnected(f"{self._host}:{self._port}: {error.strerror or error}") from error
+        if self._is_closed:
+            connection.abort()
+            raise NotConnected("the client was closed")
+        return connection
 
     async def _connected(self) -> _Connection:
         origin = self._origin
@@ -240,6 +246,7 @@ class HttpClient:
             )
         except BaseException:
             connection.abort()
+            connection.connection_lost(None)  # a handshake that is broken off tells nobody else
             raise
         return connection
 
@@ -250,9 +257,11 @@ class HttpClient:
             host.strip("[]"),
             port,
             ssl=self._origin.trust if is_tls else None,
-            happy_eyeballs_delay=_NEXT_ADDRESS_S,
+            # Other loops, such as uvloop's, do not know it; they try the addresses in turn.
+            **(_EAGER if isinstance(loop, asyncio.BaseEventLoop) else {}),
         )
-        self._open.add(connection)
+        if not connection.closed.done():
+            self._open.add(connection)
         return connection
 
     def _forget(self, connection: _Connection) -> None:
@@ -292,24 +301,43 @@ class _Connection(asyncio.Protocol):
     # -- requests ----------------------------------------------------------------------------------
 
     async def exchange(self, head: bytes, body: bytes) -> Response:
-        """Send a request and return the response to it."""
-        response = self._expect()
-        transport = self._transport
-        assert transport is not None
-        if len(body) <= _PIECE_BYTES:
-            transport.write(head + body)
-        else:
-            transport.write(head)
-            view = memoryview(body)
-            for start in range(0, len(body), _PIECE_BYTES):
-                if self._writable is not None:
-                    await self._writable.wait()
-                if response.done():  # the connection ended, or the service has read enough
-                    self._keep_alive = False
-                    return response.result()
-                transport.write(view[start : start + _PIECE_BYTES])
+        """Send a request and return the response to it.
+
+        Raises:
+            ConnectionBroken: there is none.
+            ResponseTooLong: it is longer than ``max_body_bytes``.
+        """
+        transport, response = self._expect()
+        try:
+            if len(body) <= _PIECE_BYTES:
+                transport.write(head + body)
+                self._has_left = True
+                return await response
+            return await self._exchange_pieces(transport, head, memoryview(body), response)
+        except BaseException:
+            _leave(response)
+            raise
+
+    async def _exchange_pieces(
+        self,
+        transport: asyncio.Transport,
+        head: bytes,
+        body: memoryview,
+        response: asyncio.Future[Response],
+    ) -> Response:
+        transport.write(head)
+        for start in range(0, len(body), _PIECE_BYTES):
+            if self._writable is not None:
+                await self._writable.wait()
+            if response.done():  # the connection ended, or the service has read enough
+                self._keep_alive = False
+                return response.result()
+            transport.write(body[start : start + _PIECE_BYTES])
         self._has_left = True
-        return await response
+        await response
+        if transport.get_write_buffer_size():  # it came ahead of the request's end
+            self._keep_alive = False
+        return response.result()
 
     async def tunnel(self, request: bytes, tls: ssl.SSLContext, host: str) -> None:
         """Have a proxy connect to *host*, and begin TLS with that.
@@ -317,28 +345,44 @@ class _Connection(asyncio.Protocol):
         Raises:
             NotConnected: the proxy does not.
         """
-        answer = self._expect()
-        transport = self._transport
-        assert transport is not None
-        self._is_tunnelling = True
-        transport.write(request)
         try:
+            transport, answer = self._expect()
+            self._is_tunnelling = True
+            transport.write(request)
             response = await answer
         except (ConnectionBroken, ResponseTooLong) as error:
             raise NotConnected(f"the proxy broke off: {error}") from error
         if response.status // 100 != 2:
             raise NotConnected(f"the proxy answered CONNECT with {response.status}")
+        if transport.is_closing():
+            raise NotConnected("the proxy broke off: the connection was closed")
         loop = asyncio.get_running_loop()
         self._is_tunnelling = False
         self._parser = httptools.HttpResponseParser(self)
-        self._transport = await loop.start_tls(transport, self, tls, server_hostname=host)
+        encrypted = await loop.start_tls(transport, self, tls, server_hostname=host)
+        if encrypted is None:  # closed meanwhile; asyncio takes that for the handshake's end
+            raise NotConnected("the connection was closed")
+        self._transport = encrypted
 
-    def _expect(self) -> asyncio.Future[Response]:
+    def _expect(self) -> tuple[asyncio.Transport, asyncio.Future[Response]]:
+        """Begin with a request: nothing of a response is there.
+
+        Raises:
+            ConnectionBroken: there is no connection any more.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing() or self.closed.done():
+            raise ConnectionBroken("the connection was closed", sent=False)
         self._response = asyncio.get_running_loop().create_future()
         self._has_left = False
-        if self.closed.done():
-            self._fail("the connection was closed")
-        return self._response
+        self._begin()
+        return transport, self._response
+
+    def _begin(self) -> None:
+        self._headers = {}
+        self._pieces = []
+        self._length = self._head_bytes = 0
+        self._in_body = False
 
     def is_usable(self) -> bool:
         """Whether a request can be sent: not idle for long, not ended, and nothing to read."""
@@ -360,6 +404,11 @@ class _Connection(asyncio.Protocol):
     def abort(self) -> asyncio.Future[None]:
         """Close the connection at once; what is returned is done when it is closed."""
         self._keep_alive = False
+        response = self._response
+        if response is not None and not response.done():  # what has come of it is not all of it
+            broken = ConnectionBroken("the connection was closed", sent=self._has_left)
+            response.set_exception(broken)
+            self.resume_writing()
         if self._transport is not None:
             self._transport.abort()
         return self.closed
@@ -368,21 +417,23 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are of another class
         if self._poll is not None:
             self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self._end(str(exc) if exc else "the connection was closed")
+        if exc is None:
+            self._end()
+        else:  # no end that the other side has meant
+            self._fail(str(exc))
         if not self.closed.done():
             self.closed.set_result(None)
         self._forget(self)
 
     def eof_received(self) -> None:
         """Take the end of what is received for the end of the connection."""
-        self._end("the connection was closed")
+        self._end()
 
     def pause_writing(self) -> None:
         """Wait."""
@@ -411,7 +462,7 @@ class _Connection(asyncio.Protocol):
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._raise(ConnectionBroken("no HTTP: endless headers", sent=True))
 
-    def _end(self, reason: str) -> None:
+    def _end(self) -> None:
         """Finish the response that is under way: with what there is, if its end is the end."""
         self._keep_alive = False
         response = self._response
@@ -420,7 +471,7 @@ class _Connection(asyncio.Protocol):
         if self._in_body and {"content-length", "transfer-encoding"}.isdisjoint(self._headers):
             self._complete()
         else:
-            self._fail(reason)
+            self._fail("the connection was closed")
 
     def _fail(self, reason: str) -> None:
         self._raise(ConnectionBroken(reason, sent=self._has_left))
@@ -436,16 +487,14 @@ class _Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Begin a response."""
-        self._headers = {}
-        self._pieces = []
-        self._length = self._head_bytes = 0
-        self._in_body = False
+        self._begin()
         if self._response is None or self._response.done():  # what nobody asked for
             self._keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        """Take a header; one that comes behind the body says nothing that is asked for."""
+        if not self._in_body:
+            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Take what comes now for the body; 1xx has none, and comes before the response."""
@@ -476,6 +525,12 @@ class _Connection(asyncio.Protocol):
         self._pieces = []
         response.set_result(Response(self._parser.get_status_code(), self._headers, body))
         self.resume_writing()
+
+
+def _leave(response: asyncio.Future[Response]) -> None:
+    """Let go of a response that nobody waits for any more."""
+    if not response.cancel() and not response.cancelled():
+        response.exception()  # or asyncio would complain that nobody has seen it
 
 
 def _host_and_port(url: str) -> tuple[str, int]:

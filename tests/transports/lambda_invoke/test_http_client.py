@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -213,11 +215,17 @@ async def test_a_response_may_come_in_any_pieces_on_a_connection_that_is_kept(
     assert service.accepted == 1
 
 
+class Open(asyncio.Transport):
+    def is_closing(self) -> bool:
+        return False
+
+
 @given(st.lists(st.integers(0, len(INFORMED)), max_size=6))
 async def test_where_a_response_is_cut_makes_no_difference(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(INFORMED)]
     connection = http_client._Connection(100, lambda _: None)
-    response = connection._expect()
+    connection._transport = Open()
+    _, response = connection._expect()
     for start, end in pairwise(edges):
         if start < end:
             connection.data_received(INFORMED[start:end])
@@ -302,6 +310,49 @@ async def test_a_header_of_two_lines_is_not_sent(serve: Serve) -> None:
         with pytest.raises(ValueError, match="Token has more than one line"):
             await post(Token="secret\nX: y")
     assert service.accepted == 0
+
+
+async def test_what_comes_behind_a_body_is_no_header_of_the_response(serve: Serve) -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n"
+    service = await serve(always(chunked + b"2;x=y\r\nok\r\n0\r\nA: c\r\nD: e\r\n\r\n"))
+    async with client(service.url) as post:
+        for _ in range(2):
+            response = await post()
+            assert response.body == b"ok"
+            assert response.headers == {"transfer-encoding": "chunked", "a": "b"}
+    assert service.accepted == 1
+
+
+@pytest.mark.parametrize("size", [2, 3_000_000])
+async def test_a_later_request_is_not_answered_by_what_came_before_it(
+    serve: Serve, size: int
+) -> None:
+    async def answer(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await peer.request()
+
+    service = await serve(answer)
+    async with client(service.url) as post:
+        assert (await post()).status == 204
+        with pytest.raises(ConnectionBroken) as caught:
+            await post(bytes(size))
+        assert caught.value.sent
+    assert service.accepted == 1
+
+
+async def test_a_response_without_a_length_that_breaks_off_is_none(serve: Serve) -> None:
+    async def answer(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\nso")
+        linger = struct.pack("ii", 1, 0)  # so that closing resets
+        peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    service = await serve(answer)
+    async with client(service.url) as post:
+        with pytest.raises(ConnectionBroken, match="reset") as caught:
+            await post()
+        assert caught.value.sent
 
 
 # -- what fails -----------------------------------------------------------------------------------
@@ -410,11 +461,13 @@ async def test_a_cancelled_request_takes_its_connection_along(serve: Serve) -> N
         assert service.accepted == 2
 
 
-async def test_closing_breaks_off_what_is_under_way(serve: Serve) -> None:
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\n\r\nso"])
+async def test_closing_breaks_off_what_is_under_way(serve: Serve, begun: bytes) -> None:
     arrived = asyncio.Event()
 
     async def answer(peer: Peer) -> None:
         await peer.request()
+        await peer.send(begun)
         arrived.set()
         await peer.reader.read()
 
@@ -423,9 +476,48 @@ async def test_closing_breaks_off_what_is_under_way(serve: Serve) -> None:
         under_way = asyncio.create_task(post())
         await arrived.wait()
         await post.http.aclose()
-        with pytest.raises(ConnectionBroken):
+        with pytest.raises(ConnectionBroken) as caught:
             await under_way
+        assert caught.value.sent
     await service.all_ended()
+
+
+async def test_closing_while_it_connects_leaves_no_connection(serve: Serve) -> None:
+    service = await serve(always(OK))
+    async with client(service.url) as post:
+        connecting = asyncio.create_task(post())
+        await asyncio.sleep(0)
+        await post.http.aclose()
+        with pytest.raises(NotConnected, match="closed"):
+            await connecting
+        with pytest.raises(NotConnected, match="closed"):
+            await post()
+    await service.all_ended()
+
+
+async def test_a_long_request_that_is_cancelled_leaves_no_error_behind(serve: Serve) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
+    arrived, over = asyncio.Event(), asyncio.Event()
+
+    async def answer(peer: Peer) -> None:
+        await peer.head()
+        arrived.set()
+        await over.wait()
+
+    service = await serve(answer)
+    async with client(service.url) as post:
+        slow = asyncio.create_task(post(bytes(50_000_000)))
+        await arrived.wait()
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+        await asyncio.gather(*[connection.closed for connection in post.http._open])
+        over.set()
+    await service.all_ended()
+    del slow
+    gc.collect()
+    assert not complaints
 
 
 # -- connections that are kept --------------------------------------------------------------------
@@ -592,6 +684,60 @@ async def test_a_proxy_tunnels_tls(
     assert connect.startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n" % service.port)
     assert b"Proxy-Authorization: Basic dXNlcjpwQHNz\r\n" in connect  # user:p@ss
     assert service.accepted == 1
+
+
+async def test_what_breaks_off_in_a_tunnel_has_no_response(
+    serve: Serve, authority: trustme.CA, trust: ssl.SSLContext
+) -> None:
+    """Not the proxy's, which was to CONNECT."""
+
+    async def answer(peer: Peer) -> None:
+        await peer.request()
+
+    identified = identity(authority, "127.0.0.1")
+    relay, service = await serve(proxy([])), await serve(answer, tls=identified)
+    through = f"http://127.0.0.1:{relay.port}"
+    async with client(encrypted(service), trust=trust, proxy=through) as post:
+        with pytest.raises(ConnectionBroken) as caught:
+            await post()
+        assert caught.value.sent
+
+
+@pytest.mark.parametrize("how", ["cancel", "close", "not trusted"])
+async def test_a_handshake_in_a_tunnel_that_comes_to_nothing_leaves_no_connection(
+    serve: Serve, authority: trustme.CA, trust: ssl.SSLContext, how: str
+) -> None:
+    greeted = asyncio.Event()
+
+    async def silent(peer: Peer) -> None:
+        await peer.reader.read(1)
+        greeted.set()
+        await peer.reader.read()
+
+    relay = await serve(proxy([]))
+    if how == "not trusted":
+        service = await serve(silent, tls=identity(authority, "other.example"))
+    else:
+        service = await serve(silent)
+    through = f"http://127.0.0.1:{relay.port}"
+    async with client(encrypted(service), trust=trust, proxy=through) as post:
+        connecting = asyncio.create_task(post())
+        if how == "not trusted":
+            with pytest.raises(NotConnected, match="certificate verify failed"):
+                await connecting
+        else:
+            await greeted.wait()
+        if how == "cancel":
+            connecting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await connecting
+        async with asyncio.timeout(5):
+            await post.http.aclose()
+        if how == "close":
+            with pytest.raises(NotConnected, match="closed"):
+                await connecting
+        assert not post.http._open
+    await relay.all_ended()
 
 
 async def test_a_proxy_is_asked_for_a_plain_url_whole(serve: Serve) -> None:
