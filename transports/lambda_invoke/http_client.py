@@ -135,6 +135,7 @@ class HttpClient:
         self._head = f"POST {target} HTTP/1.1\r\n{self._head}"
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
+        self._connecting: set[asyncio.Timeout] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -147,6 +148,8 @@ class HttpClient:
             ResponseTooLong: the response's body is longer than ``max_body_bytes``.
             ValueError: a header cannot be sent.
         """
+        if self._is_closed:
+            raise NotConnected("the client was closed")
         head = self._request_head(headers, len(body))
         connection = self._take() or await self._connect()
         sending.sent = True
@@ -162,8 +165,10 @@ class HttpClient:
         return response
 
     async def aclose(self) -> None:
-        """Close all connections, and those that are being made as soon as they are there."""
+        """Close all connections, and make no more."""
         self._is_closed = True
+        for attempt in self._connecting:
+            attempt.reschedule(0)
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
@@ -215,14 +220,19 @@ class HttpClient:
 
     async def _connect(self) -> _Connection:
         try:
-            async with asyncio.timeout(self._connect_timeout_s):
+            async with asyncio.timeout(self._connect_timeout_s) as attempt:
+                self._connecting.add(attempt)
                 connection = await self._connected()
         except TimeoutError as error:
             reason = f"no connection within {self._connect_timeout_s:g} s"
+            if self._is_closed:
+                reason = "the client was closed"
             raise NotConnected(f"{self._host}:{self._port}: {reason}") from error
         except OSError as error:  # TLS's errors are some, too
             raise NotConnected(f"{self._host}:{self._port}: {error.strerror or error}") from error
-        if self._is_closed:
+        finally:
+            self._connecting.discard(attempt)
+        if self._is_closed:  # it was there in the same moment
             connection.abort()
             raise NotConnected("the client was closed")
         return connection

@@ -134,6 +134,8 @@ def refused(status: int, headers: Mapping[str, str], body: bytes) -> InvokeError
         # AWS does not say how far the invoke got, but where the code itself does.
         ran: Ran = "no" if code.startswith((*_BEFORE_ENVIRONMENT, *_NOT_READY)) else "unknown"
         return InvokeError("network", f"AWS Lambda answered {status} {code}: {message}", ran)
+    if status // 100 == 2:  # not the service's: a proxy that has changed what the function said
+        return InvokeError("network", f"AWS Lambda answered {status}: {message}", "unknown")
     hint = ""
     if code == "ResourceNotFoundException":
         hint = ". Is its name, qualifier and region right? Write lambda://<function>[:<alias>]/…"

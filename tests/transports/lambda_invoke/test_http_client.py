@@ -562,6 +562,25 @@ async def test_a_connection_that_the_service_closes_is_forgotten(serve: Serve) -
 # -- connections that are made --------------------------------------------------------------------
 
 
+async def test_an_event_loop_of_another_make_will_do(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as uvloop's, which takes fewer arguments."""
+    loop = asyncio.get_running_loop()
+    connect: Callable[..., Awaitable[object]] = loop.create_connection
+
+    async def fewer(
+        protocol: object, host: str, port: int, *, ssl: ssl.SSLContext | None
+    ) -> object:
+        return await connect(protocol, host, port, ssl=ssl)
+
+    service = await serve(always(OK))
+    monkeypatch.setattr(loop, "create_connection", fewer)
+    monkeypatch.setattr(asyncio, "BaseEventLoop", type("Another", (), {}))
+    async with client(service.url) as post:
+        assert (await post()).body == b"ok"
+
+
 async def test_who_does_not_listen_is_not_connected_to() -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

@@ -4,7 +4,12 @@ import json
 
 import pytest
 
-from transports.lambda_invoke.invoke_errors import InvokeError, function_error, translate
+from transports.lambda_invoke.invoke_errors import (
+    InvokeError,
+    function_error,
+    refused,
+    translate,
+)
 
 
 def payload(kind: str, message: str, **more: str) -> bytes:
@@ -49,3 +54,15 @@ def test_what_fails_in_an_unknown_way_after_sending_may_have_run() -> None:
     assert (error.kind, error.ran) == ("network", "unknown")
     assert "ValueError" in error.message
     assert isinstance(error, InvokeError)
+
+
+@pytest.mark.parametrize("status", [202, 203, 204, 206])
+def test_what_succeeded_in_another_way_may_have_run(status: int) -> None:
+    """A proxy that changes a response says 203."""
+    error = refused(status, {}, b'{"odm": 1}')
+    assert (error.kind, error.ran) == ("network", "unknown")
+
+
+@pytest.mark.parametrize("status", [301, 400, 403, 404, 407, 408])
+def test_what_was_turned_away_did_not_run(status: int) -> None:
+    assert refused(status, {}, b"<html>").ran == "no"
