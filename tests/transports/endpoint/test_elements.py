@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import bson
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from transports.endpoint.elements import (
     MAX_ELEMENTS,
+    Element,
     MalformedDocument,
     document_end,
     elements,
@@ -166,3 +168,83 @@ def test_garbage_ends_in_one_exception(garbage: bytes, length: int) -> None:
                 assert 0 <= element.start <= element.end < len(data)
         except MalformedDocument:
             pass
+
+
+def plainly(data: bytes) -> Iterator[Element]:
+    """Yield elements as the specification has them, one step after the other."""
+    end = document_end(data) - 1
+    at = 4
+    while at != end:
+        kind, name, found = data[at], *data[at + 1 : end].partition(b"\0")[:2]
+        start = at + 2 + len(name)
+        if not found:
+            raise MalformedDocument
+        if kind in FIXED:
+            at = start + FIXED[kind]
+        elif kind in PREFIXED:
+            if start + 4 > end:
+                raise MalformedDocument
+            length = int.from_bytes(data[start : start + 4], "little", signed=True)
+            if length < 0 or length + PREFIXED[kind] < 5:
+                raise MalformedDocument
+            at = start + length + PREFIXED[kind]
+        elif kind == 0x0B and data[start:end].count(0) > 1:
+            at = data.index(0, data.index(0, start) + 1) + 1
+        else:
+            raise MalformedDocument
+        if at > end:
+            raise MalformedDocument
+        yield Element(name, kind, start, at)
+
+
+FIXED = {1: 8, 6: 0, 7: 12, 8: 1, 9: 8, 10: 0, 16: 4, 17: 8, 18: 8, 19: 16, 255: 0, 127: 0}
+PREFIXED = {2: 4, 3: 0, 4: 0, 5: 5, 12: 16, 13: 4, 14: 4, 15: 0}
+
+
+def walked(walk: Iterator[Element]) -> tuple[list[Element], bool]:
+    """Return what is found before a document's end, or before what is malformed in it."""
+    seen: list[Element] = []
+    try:
+        for element in walk:
+            seen.append(element)  # noqa: PERF402 - what came ahead of the exception counts
+    except MalformedDocument:
+        return seen, False
+    return seen, True
+
+
+TYPES_AND_LENGTHS = st.sampled_from([*range(20), 127, 128, 252, 255])
+
+
+@given(
+    st.lists(st.tuples(TYPES_AND_LENGTHS, st.binary(max_size=2), TYPES_AND_LENGTHS), max_size=5),
+    st.integers(0, 16),
+    st.binary(max_size=4),
+    st.lists(st.tuples(st.integers(0, 200), TYPES_AND_LENGTHS), max_size=3),
+)
+def test_the_walk_agrees_with_one_step_by_step_on_what_is_malformed(
+    parts: list[tuple[int, bytes, int]], size: int, more: bytes, changes: list[tuple[int, int]]
+) -> None:
+    body = b"".join(
+        bytes([kind]) + name + b"\0" + bytes([length, 0, 0, 0]) + bytes(size)
+        for kind, name, length in parts
+    )
+    changed = bytearray(body + more)
+    for at, byte in changes:
+        if at < len(changed):
+            changed[at] = byte
+    data = document_of(bytes(changed))
+    assert walked(elements(data)) == walked(plainly(data))
+
+
+@given(documents, st.integers(0, 10**6), TYPES_AND_LENGTHS)
+def test_the_walk_agrees_with_one_step_by_step_where_a_byte_has_changed(
+    document: dict[str, Any], at: int, byte: int
+) -> None:
+    changed = bytearray(bson.encode(document))
+    changed[at % len(changed)] = byte
+    data = bytes(changed)
+    try:
+        document_end(data)
+    except MalformedDocument:
+        return
+    assert walked(elements(data)) == walked(plainly(data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
 
 import pytest
 
@@ -82,6 +83,25 @@ def test_slow_items_are_taken_one_by_one(five: Workers, monkeypatch: pytest.Monk
 
     five.run(numbered(40), run, 60.0)
     assert set(shares) == {1}
+
+
+def test_no_room_is_made_where_nothing_is_left_to_run(
+    five: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing_left = threading.Event()
+
+    def watched(threads: Sequence[Future[None]], timeout: float | None) -> object:
+        if timeout is None:
+            nothing_left.set()
+        return wait(threads, timeout)
+
+    def run(items: Sequence[Item]) -> list[Result]:
+        if numbers(answer(items))[0] == 0:
+            assert nothing_left.wait(10)
+        return answer(items)
+
+    monkeypatch.setattr(workers, "wait", watched)
+    assert numbers(five.run(numbered(5), run, 60.0)) == list(range(5))
 
 
 def test_what_is_no_batch_begins_on_all_threads_and_is_taken_one_by_one(

@@ -71,8 +71,8 @@ class Workers:
             working += [
                 self._threads.submit(crew.work, number) for number in range(len(working), wanted)
             ]
-            all_are_there = len(working) == most
-            if not wait(working, None if all_are_there else _FAST_S).not_done:
+            enough = len(working) == most or any(thread.done() for thread in working)
+            if not wait(working, None if enough else _FAST_S).not_done:
                 break
             wanted = min(most, max(wanted, _FIRST_THREADS + crew.slow()))
         for thread in working:
