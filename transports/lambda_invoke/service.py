@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from types import CoroutineType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from transports.errors import InvalidURL, MissingExtra
 from transports.lambda_invoke.http_client import Origin
@@ -124,14 +124,34 @@ async def _resolved(session: Session, options: LambdaOptions) -> Service:
 
 
 def _origin(session: Session, url: str) -> Origin:
-    proxy = get_environ_proxies(url).get(url.partition(":")[0])
-    if proxy is not None and "://" not in proxy:
-        proxy = f"http://{proxy}"
+    proxy = _proxy(url)
     trust = None
     if "https" in {address.partition(":")[0] for address in (url, proxy or "")}:
         bundle = session.get_config_variable("ca_bundle")
         trust = _trusting(get_cert_path(bundle or True))
     return Origin(url, trust, proxy)
+
+
+def _proxy(url: str) -> str | None:
+    """Return the URL of the proxy that the environment names for *url*."""
+    scheme = url.partition(":")[0]
+    proxy: str | None = get_environ_proxies(url).get(scheme)
+    if proxy is None:
+        return None
+    if "://" not in proxy:
+        proxy = f"http://{proxy}"
+    try:
+        parts = urlsplit(proxy)
+        fits = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none: a part of a password, perhaps
+        fits = False
+    if not fits:  # and is not shown
+        raise InvalidURL(
+            f"lambda://: the proxy in {scheme.upper()}_PROXY is no URL like "
+            "http://user:password@host:port. Encode all but letters and digits of user and "
+            "password by percent signs; proxies other than HTTP's are not supported."
+        )
+    return proxy
 
 
 async def _credentials(options: LambdaOptions) -> Any:

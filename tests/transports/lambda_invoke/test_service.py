@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -139,6 +140,19 @@ async def test_without_credentials_a_request_is_not_signed() -> None:
     resolved = await resolve(REMOTE)
     with pytest.raises(aws.NoCredentialsError):
         await resolved.headers(b"{}")
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://user:secret/1@proxy.example:3128", "socks5://secret.example:1", "http://"]
+)
+async def test_a_proxy_that_is_none_is_refused_and_not_shown(
+    environment: pytest.MonkeyPatch, proxy: str
+) -> None:
+    keys(environment, HTTPS_PROXY=proxy)
+    with pytest.raises(InvalidURL, match="HTTPS_PROXY is no URL") as caught:
+        await resolve(REMOTE)
+    shown = "".join(traceback.format_exception(caught.value, chain=True))
+    assert "secret" not in shown.replace(__file__, "")
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
