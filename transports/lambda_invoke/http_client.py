@@ -23,6 +23,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
@@ -261,14 +262,16 @@ class HttpClient:
         return connection
 
     async def _opened(self, host: str, port: int, *, is_tls: bool) -> _Connection:
-        loop = asyncio.get_running_loop()
+        loop, host = asyncio.get_running_loop(), host.strip("[]")
+        # Other loops, such as uvloop's, do not know it; they try the addresses in turn. And where
+        # there is but one, asyncio may lose a socket by it that connects as it is cancelled.
+        is_eager = isinstance(loop, asyncio.BaseEventLoop) and not _is_address(host)
         _, connection = await loop.create_connection(
             lambda: _Connection(self._max_body_bytes, self._forget),
-            host.strip("[]"),
+            host,
             port,
             ssl=self._origin.trust if is_tls else None,
-            # Other loops, such as uvloop's, do not know it; they try the addresses in turn.
-            **(_EAGER if isinstance(loop, asyncio.BaseEventLoop) else {}),
+            **(_EAGER if is_eager else {}),
         )
         if not connection.closed.done():
             self._open.add(connection)
@@ -541,6 +544,14 @@ def _leave(response: asyncio.Future[Response]) -> None:
     """Let go of a response that nobody waits for any more."""
     if not response.cancel() and not response.cancelled():
         response.exception()  # or asyncio would complain that nobody has seen it
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _host_and_port(url: str) -> tuple[str, int]:
