@@ -148,7 +148,7 @@ def test_what_is_not_begun_within_the_bound_is_deferred(app: ModuleType, call: C
     call([command(address, drop="one")])
 
 
-@pytest.mark.parametrize(("memory_mb", "most"), [(128, 3), (256, 4), (512, 5), (10_240, 16)])
+@pytest.mark.parametrize(("memory_mb", "most"), [(128, 3), (256, 4), (512, 5), (10_240, 8)])
 def test_no_more_commands_are_sent_together_than_memory_holds_replies(
     app: ModuleType, mongod_uri: str, monkeypatch: pytest.MonkeyPatch, memory_mb: int, most: int
 ) -> None:

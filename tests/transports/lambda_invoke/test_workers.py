@@ -132,7 +132,7 @@ def test_a_defect_is_not_swallowed(five: Workers) -> None:
 
 @pytest.mark.parametrize(
     ("memory_mb", "at_a_time", "max_share"),
-    [(128, 1, 3), (256, 2, 4), (512, 5, 4), (1024, 5, 9), (10_240, 5, 16)],
+    [(128, 1, 3), (256, 2, 4), (512, 5, 4), (1024, 5, 8), (10_240, 5, 8)],
 )
 def test_memory_bounds_what_runs_at_a_time(memory_mb: int, at_a_time: int, max_share: int) -> None:
     made = Workers(5, memory_mb)

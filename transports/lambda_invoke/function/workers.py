@@ -19,7 +19,7 @@ from itertools import islice
 
 from transports.lambda_invoke.envelope import DeferredResult, Item, Result
 
-_MAX_SHARE = 16
+_MAX_SHARE = 8
 _FIRST_THREADS = 2
 # What each command that runs at the same time may need: a reply of 16 MB is there twice for a
 # moment, and a third time, compressed, if it is large.
