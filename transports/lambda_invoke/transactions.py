@@ -6,7 +6,8 @@ its own, and the first may wait for an execution environment to start while the 
 idle: the end would come first, to nothing, and then the statement begin a transaction that holds
 its locks until the server's own limit, a minute. So such a statement is not cancelled but left to
 itself (what runs for long is ended on the server, `lambda_invoke.abandoned`), and what follows in
-its session waits for it.
+its session waits for it. For an end nobody waits: a driver repeats it at once, and one that comes
+after another does no harm.
 
 Spec: https://github.com/mongodb/specifications/blob/master/source/transactions/transactions.md
 """
@@ -24,6 +25,7 @@ from transports.lambda_invoke.edits import SECTION
 WAIT_S = 30.0
 """How long what follows waits at most."""
 
+_ENDS = frozenset({"abortTransaction", "commitTransaction"})
 _IN_TRANSACTION = b"\x08autocommit\x00\x00"
 
 
@@ -41,6 +43,8 @@ class Transactions:
         before = self._left.get(session)
         if before is not None:
             await asyncio.wait([before], timeout=WAIT_S)
+        if request.name in _ENDS:
+            return await call()
         task = asyncio.get_running_loop().create_task(call())
         try:
             return await asyncio.shield(task)

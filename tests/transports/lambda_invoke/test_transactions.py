@@ -68,6 +68,16 @@ async def test_the_end_of_a_transaction_waits_for_a_statement_nobody_waits_for()
     assert not transactions._left
 
 
+@pytest.mark.parametrize("name", ["commitTransaction", "abortTransaction"])
+async def test_for_an_end_nobody_waits(name: str) -> None:
+    """A driver repeats a commit whose time is up, and may have as little time again."""
+    transactions, carrier = Transactions(), Carrier()
+    await left_behind(transactions, carrier, command(name))
+    assert carrier.events == ["statement begins"]
+    assert await transactions.run(command(name), carrier.call("again")) == b"again"
+    assert not transactions._left
+
+
 async def test_other_sessions_do_not_wait() -> None:
     transactions, carrier = Transactions(), Carrier()
     await left_behind(transactions, carrier, command("insert"))
