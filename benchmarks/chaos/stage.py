@@ -14,7 +14,7 @@ from typing import Any
 
 import pymongo
 from pymongo import AsyncMongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import AutoReconnect, PyMongoError
 
 from benchmarks.chaos.gateway import Gateway
 from benchmarks.chaos.layout import DATABASE, Layout
@@ -29,6 +29,7 @@ PROXY_APP_NAME = "odm-db-proxy"
 APP_NAME = "chaos-run"
 
 _RECOVERY_S = 30.0
+_ATTEMPTS = 3
 _OPLOG_MB = 990  # the least that replSetResizeOplog takes; a member's own is 64
 _FAILPOINTS = ("failCommand", "waitAfterCommandFinishesExecution")
 
@@ -135,7 +136,18 @@ class Stage:
         """Set a failpoint on every member."""
         command = {"configureFailPoint": name, "mode": mode}
         for member in self.servers.members:
-            await self.run(member, {**command, "data": data} if data else command)
+            await self._set(member, {**command, "data": data} if data else command)
+
+    async def _set(self, member: Mongod, command: Mapping[str, Any]) -> None:
+        """Run a command, again if need be: a member that changes its state closes connections."""
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                await self.run(member, command)
+            except AutoReconnect:
+                if not left:
+                    raise
+            else:
+                return
 
     # --- the end ---
 
