@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,7 +57,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With xdist, the controller writes the report: it hears of every worker's tests."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # What a shell starts in the background ignores it, and so would all that tests start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # With xdist, the controller writes the report: it hears of every worker's tests.
     path = config.getoption("--spec-report")
     if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SpecReport(Path(path)))

@@ -414,7 +414,8 @@ async def test_no_orphans_however_the_server_ends(
     seen = (await post(server, {"do": "describe"})).document
     pids = (await post(server, {"do": "spawn"})).document["pids"]
     server.send_signal(number)
-    output, _ = await server.communicate()
+    async with asyncio.timeout(60):
+        output, _ = await server.communicate()
     assert output.strip() == said
     await gone(pids)
     directory = Path(seen["environ"]["TMPDIR"]).parent
