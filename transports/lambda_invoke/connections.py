@@ -12,9 +12,9 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Self
 
+from transports.driver import driver_info
 from transports.lambda_invoke.envelope import MAX_PAYLOAD_BYTES
 from transports.lambda_invoke.http_client import HttpClient, Response, Sending
 from transports.lambda_invoke.options import LambdaOptions
@@ -65,7 +65,5 @@ class Connections:
 
 def _user_agent() -> str:
     """Return how the service's logs know the caller."""
-    try:
-        return f"odm-transports/{version('odm-transports')}"
-    except PackageNotFoundError:  # a bundle without the distribution's metadata
-        return "odm-transports"
+    known = driver_info()
+    return f"{known.name}/{known.version}" if known.version else known.name

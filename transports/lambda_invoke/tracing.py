@@ -28,7 +28,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -39,6 +38,7 @@ from pymongo.monitoring import (
     CommandSucceededEvent,
 )
 
+from transports.driver import driver_info
 from transports.endpoint.backend import Request
 from transports.errors import MissingExtra
 from transports.lambda_invoke.envelope import CommandItem, Item
@@ -143,7 +143,7 @@ class SpanTracing(CommandListener):
             raise MissingExtra("tracing=true", "opentelemetry-api", "otel") from error
         self._trace = trace
         self._current = context.get_current
-        self._tracer = trace.get_tracer("odm-transports", _release())
+        self._tracer = trace.get_tracer("odm-transports", driver_info().version)
         self._contexts: OrderedDict[tuple[int, int], Context] = OrderedDict()
         self._named: OrderedDict[str, Context] = OrderedDict()
         self._inherited = InheritedTracing()
@@ -275,10 +275,3 @@ def _remember(kept: OrderedDict[_K, Context], key: _K, value: Context, most: int
     kept.move_to_end(key)
     if len(kept) > most:
         kept.popitem(last=False)
-
-
-def _release() -> str | None:
-    try:
-        return version("odm-transports")
-    except PackageNotFoundError:
-        return None
