@@ -139,12 +139,7 @@ class Binder:
         Raises:
             NotConnected: see `binding`.
         """
-        # As `binding`: asked on every operation.
-        if self._resident is not None:
-            self._resident.check()
-        else:
-            self.require_open()
-        collection = (self.bindings.get(model) or self._inherited(model)).collection
+        collection = self.binding(model).collection
         if not in_transaction() or (transaction := current_transaction(self)) is None:
             return collection
         return TransactionCollection(collection, transaction)

@@ -115,7 +115,7 @@ def take_over_plainly(document: Any, found: Any) -> None:
 def _stays(held: Any, value: Any) -> bool:
     """Whether what is held is kept, and brought up to date with *value* if that is a model."""
     kind = type(value)
-    if kind is list:
+    if isinstance(value, list):
         return not SCALARS.issuperset(map(type, value)) and any(
             isinstance(item, _LINKS) for item in value
         )
@@ -127,8 +127,6 @@ def _stays(held: Any, value: Any) -> bool:
             take_over(held, value)
             return True
         return False
-    if isinstance(value, list):
-        return any(isinstance(item, _LINKS) for item in value)
     return isinstance(value, _LINKS)
 
 
