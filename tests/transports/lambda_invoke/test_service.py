@@ -39,6 +39,14 @@ def keys(environment: pytest.MonkeyPatch, **more: str) -> None:
         environment.setenv(name, value)
 
 
+def credentials_file(
+    environment: pytest.MonkeyPatch, directory: Path, profile: str, key: str
+) -> None:
+    file = directory / "credentials"
+    file.write_text(f"[{profile}]\naws_access_key_id = {key}\naws_secret_access_key = s\n")
+    environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+
+
 async def test_a_request_is_signed_with_what_the_environment_says(
     environment: pytest.MonkeyPatch,
 ) -> None:
@@ -88,9 +96,7 @@ async def test_a_profile_that_is_named_comes_before_the_environment(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     keys(environment)
-    file = tmp_path / "credentials"
-    file.write_text("[other]\naws_access_key_id = AKIDOTHER\naws_secret_access_key = s\n")
-    environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    credentials_file(environment, tmp_path, "other", "AKIDOTHER")
     options = LambdaOptions(function="p", region="eu-central-1", profile="other")
     headers = await (await resolve(options)).headers(b"{}")
     assert "Credential=AKIDOTHER/" in headers["Authorization"]
@@ -99,9 +105,7 @@ async def test_a_profile_that_is_named_comes_before_the_environment(
 async def test_credentials_of_a_file_are_found(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    file = tmp_path / "credentials"
-    file.write_text("[default]\naws_access_key_id = AKIDFILE\naws_secret_access_key = s\n")
-    environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    credentials_file(environment, tmp_path, "default", "AKIDFILE")
     headers = await (await resolve(REMOTE)).headers(b"{}")
     assert "Credential=AKIDFILE/" in headers["Authorization"]
 
